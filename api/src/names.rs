@@ -1,0 +1,35 @@
+//! Well-known names: the API group, labels and annotations. Users see and type these; they never change.
+
+/// The API group of Clarion's own kinds.
+pub const GROUP: &str = "clarionlb.io";
+/// The API version of Clarion's own kinds.
+pub const VERSION: &str = "v1beta1";
+/// The field manager under which Clarion writes.
+pub const FIELD_MANAGER: &str = "clarion";
+
+/// The load balancer class that Clarion serves when no other is configured.
+pub const DEFAULT_CLASS: &str = "clarionlb.io/bgp";
+/// Namespace label that overrides whether class-less Services of that namespace are served: `adopt` or `ignore`.
+pub const CLASS_LESS_LABEL: &str = "clarionlb.io/class-less";
+
+/// Label that marks objects written by Clarion, with the value [`FIELD_MANAGER`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label on FRRConfigurations: which layer of the layout the object belongs to (`base`, `node` or `park`).
+pub const LAYER_LABEL: &str = "clarionlb.io/layer";
+/// Annotation on FRRConfigurations: what the object is for, in words.
+pub const SUMMARY_ANNOTATION: &str = "clarionlb.io/summary";
+/// Label by which FRRConfigurations select Nodes, set by every kubelet to the node's host name.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// Condition type on a Service: it has every address that it asks for.
+pub const ADDRESS_ALLOCATED: &str = "clarionlb.io/AddressAllocated";
+/// Condition type on a Service: its addresses are announced.
+pub const ANNOUNCED: &str = "clarionlb.io/Announced";
+/// Condition type on Clarion's own kinds: the object is valid and in effect.
+pub const READY: &str = "Ready";
+
+/// The prefixes of Service annotations that are read, Clarion's own first, then MetalLB's two.
+pub const ANNOTATION_PREFIXES: [&str; 3] = ["clarionlb.io/", "metallb.io/", "metallb.universe.tf/"];
+
+/// The namespace of FRR-K8s where nothing else tells which one it is.
+pub const DEFAULT_FRR_K8S_NAMESPACE: &str = "frr-k8s-system";

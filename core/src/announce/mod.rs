@@ -1,0 +1,119 @@
+//! Addresses, advertisements and endpoints to routes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use crate::{
+    allocate::{Owners, Seat},
+    config::{Config, Pool},
+    finding::Reason,
+    world::{Object, ObjectName, Service, World},
+};
+
+/// What is to be announced, and what is not and why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Announcement {
+    /// The routes in the order of their prefixes.
+    pub routes: BTreeMap<IpNet, Route>,
+    /// By Service: why it is not announced.
+    pub silent: BTreeMap<ObjectName, (Reason, String)>,
+}
+
+/// A prefix to announce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The advertisements that fit it, by index, oldest first.
+    pub advertisements: Vec<usize>,
+    /// No pool holds the address any more: whatever announced it goes on.
+    pub retained: bool,
+}
+
+/// Finds the routes of all Services that have an address in their status.
+pub fn announce(world: &World, config: &Config, seats: &BTreeMap<ObjectName, Seat>) -> Announcement {
+    let owners = Owners::new(&config.pools);
+    let endpoints = Endpoints::new(world);
+    let mut announcement = Announcement::default();
+    for (name, seat) in seats.iter().filter(|(_, seat)| seat.served) {
+        let Some(service) = world.services.get(name) else { continue };
+        match routes(config, &owners, &endpoints, service, &seat.kept) {
+            Ok(routes) => {
+                let in_status = |prefix: &IpNet| service.value.addresses.contains(&prefix.addr());
+                announcement.routes.extend(routes.into_iter().filter(|(prefix, _)| in_status(prefix)));
+            }
+            Err(why) => {
+                announcement.silent.insert(name.clone(), why);
+            }
+        }
+    }
+    announcement
+}
+
+/// The routes of one Service, or why it has none.
+fn routes(
+    config: &Config,
+    owners: &Owners,
+    endpoints: &Endpoints,
+    service: &Object<Service>,
+    addresses: &[IpAddr],
+) -> Result<Vec<(IpNet, Route)>, (Reason, String)> {
+    if addresses.is_empty() {
+        return Err((Reason::NoAddress, "the Service has no address yet".to_owned()));
+    }
+    if service.value.is_local {
+        let message = "this version of Clarion does not announce Services with externalTrafficPolicy: Local";
+        return Err((Reason::NotSupported, message.to_owned()));
+    }
+    if !endpoints.any_for(&service.meta.name) {
+        let message = "no endpoint of the Service is ready, nor serving while it terminates";
+        return Err((Reason::NoReadyEndpoints, message.to_owned()));
+    }
+    let mut routes = Vec::new();
+    let mut quiet = true;
+    for address in addresses {
+        let pool = owners.of(*address).and_then(|index| config.pools.get(index));
+        quiet &= pool.is_some_and(|pool| !pool.announce);
+        let advertisements = fitting(config, pool, service);
+        if !advertisements.is_empty() || pool.is_none() {
+            routes.push((IpNet::from(*address), Route { advertisements, retained: pool.is_none() }));
+        }
+    }
+    match (routes.is_empty(), quiet) {
+        (false, _) => Ok(routes),
+        (true, true) => Err((Reason::NotToBeAnnounced, "its pools have announce: false".to_owned())),
+        (true, false) => {
+            Err((Reason::NoAdvertisement, "no valid LoadBalancerAdvertisement fits its pool and labels".to_owned()))
+        }
+    }
+}
+
+fn fitting(config: &Config, pool: Option<&Pool>, service: &Object<Service>) -> Vec<usize> {
+    let fits =
+        |(_, advertisement): &(usize, &crate::config::Advertisement)| advertisement.fits(pool, &service.meta.labels);
+    config.advertisements.iter().enumerate().filter(fits).map(|(index, _)| index).collect()
+}
+
+/// Which Services have an endpoint that takes traffic: a ready one or, if no endpoint of the Service is ready anywhere,
+/// one that serves while it terminates. That is how kube-proxy sees it (KEP-1669).
+struct Endpoints {
+    usable: BTreeSet<(String, String)>,
+}
+
+impl Endpoints {
+    fn new(world: &World) -> Self {
+        let usable = world
+            .endpoint_slices
+            .iter()
+            .filter(|slice| slice.value.endpoints.iter().any(|e| e.ready || e.serving_while_terminating))
+            .map(|slice| (slice.meta.name.namespace.clone(), slice.value.service.clone()))
+            .collect();
+        Self { usable }
+    }
+
+    fn any_for(&self, service: &ObjectName) -> bool {
+        self.usable.contains(&(service.namespace.clone(), service.name.clone()))
+    }
+}

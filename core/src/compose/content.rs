@@ -1,0 +1,248 @@
+//! What an FRRConfiguration of ours means, apart from how it is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clarion_api::{
+    LabelSelector, LabelSelectorRequirement,
+    frr::{
+        self, Advertise, AllowedOut, BfdProfile, Bgp, CommunityPrefixes, FrrConfigurationSpec, LocalPrefPrefixes,
+        MODE_ALL, Neighbor, NextHop,
+    },
+    names,
+};
+use ipnet::IpNet;
+
+use crate::{address_set::Family, config};
+
+/// What one object says, and to which nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layer {
+    /// Values of the label `kubernetes.io/hostname`.
+    pub hosts: BTreeSet<String>,
+    /// What is said.
+    pub content: Content,
+}
+
+/// Routers, sessions and routes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Content {
+    /// By VRF; the empty name is the default one.
+    pub routers: BTreeMap<String, Router>,
+    /// By name.
+    pub bfd_profiles: BTreeMap<String, BfdProfile>,
+}
+
+/// The BGP router of a VRF.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Router {
+    /// The AS number.
+    pub asn: i64,
+    /// The BGP identifier.
+    pub id: Option<String>,
+    /// By address or interface.
+    pub sessions: BTreeMap<String, Session>,
+}
+
+/// A BGP session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// The fields that FRR-K8s compares between objects, as they are written.
+    pub neighbor: Neighbor,
+    /// The BFD profile.
+    pub bfd_profile: Option<String>,
+    /// Next hops.
+    pub next_hop: Option<NextHop>,
+    /// What is announced.
+    pub routes: BTreeMap<IpNet, Attributes>,
+}
+
+/// Path attributes of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// LOCAL_PREF.
+    pub local_pref: Option<i64>,
+    /// COMMUNITIES and LARGE_COMMUNITIES, as FRR-K8s writes them.
+    pub communities: BTreeSet<String>,
+}
+
+impl Router {
+    /// A router without sessions.
+    #[must_use]
+    pub fn new(asn: i64) -> Self {
+        Self { asn, ..Self::default() }
+    }
+}
+
+impl Session {
+    /// A session without routes.
+    #[must_use]
+    pub fn new(neighbor: Neighbor) -> Self {
+        Self { neighbor, ..Self::default() }
+    }
+
+    /// The key by which FRR-K8s merges sessions of a VRF.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.neighbor.address.clone().or_else(|| self.neighbor.interface.clone()).unwrap_or_default()
+    }
+}
+
+impl Content {
+    /// The session with this key.
+    #[must_use]
+    pub fn session(&self, vrf: &str, key: &str) -> Option<&Session> {
+        self.routers.get(vrf)?.sessions.get(key)
+    }
+
+    /// Every prefix that is announced to anybody.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
+    }
+}
+
+impl Layer {
+    /// Reads a spec. What Clarion never writes is passed over.
+    #[must_use]
+    pub fn of(spec: &FrrConfigurationSpec) -> Self {
+        let hosts = spec.node_selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten());
+        let hosts = hosts.filter(|e| e.key == names::HOSTNAME_LABEL).flat_map(|e| e.values.iter().flatten());
+        let mut content = Content::default();
+        for router in spec.bgp.iter().flat_map(|bgp| &bgp.routers) {
+            let vrf = router.vrf.clone().unwrap_or_default();
+            let sessions = router.neighbors.iter().map(|neighbor| session(neighbor, &router.prefixes));
+            let sessions = sessions.map(|session| (session.key(), session)).collect();
+            content.routers.insert(vrf, Router { asn: router.asn, id: router.id.clone(), sessions });
+        }
+        for profile in spec.bgp.iter().flat_map(|bgp| &bgp.bfd_profiles) {
+            content.bfd_profiles.insert(profile.name.clone(), profile.clone());
+        }
+        Self { hosts: hosts.cloned().collect(), content }
+    }
+
+    /// The spec, in sorted lists. It must have hosts: a selector without values breaks every node (frr-k8s
+    /// `configsForNode`).
+    #[must_use]
+    pub fn spec(&self) -> FrrConfigurationSpec {
+        let routers = self.content.routers.iter().map(|(vrf, router)| {
+            let prefixes: BTreeSet<IpNet> =
+                router.sessions.values().flat_map(|session| session.routes.keys().copied()).collect();
+            frr::Router {
+                asn: router.asn,
+                id: router.id.clone(),
+                vrf: Some(vrf.clone()).filter(|vrf| !vrf.is_empty()),
+                neighbors: router.sessions.values().map(|session| neighbor(session, &prefixes)).collect(),
+                prefixes: prefixes.iter().map(ToString::to_string).collect(),
+                ..frr::Router::default()
+            }
+        });
+        FrrConfigurationSpec {
+            bgp: Some(Bgp {
+                routers: routers.collect(),
+                bfd_profiles: self.content.bfd_profiles.values().cloned().collect(),
+                ..Bgp::default()
+            }),
+            node_selector: Some(LabelSelector {
+                match_expressions: Some(vec![LabelSelectorRequirement {
+                    key: names::HOSTNAME_LABEL.to_owned(),
+                    operator: "In".to_owned(),
+                    values: Some(self.hosts.iter().cloned().collect()),
+                }]),
+                match_labels: None,
+            }),
+            ..FrrConfigurationSpec::default()
+        }
+    }
+
+    /// What the object is for, in words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let prefixes = self.content.prefixes().collect::<BTreeSet<_>>().len();
+        let sessions: Vec<_> =
+            self.content.routers.values().flat_map(|r| r.sessions.keys().map(String::as_str)).collect();
+        let nodes = self.hosts.len();
+        let plural = |count: usize| if count == 1 { "" } else { "es" };
+        let s = if nodes == 1 { "" } else { "s" };
+        format!("Announces {prefixes} prefix{} to {} from {nodes} node{s}.", plural(prefixes), sessions.join(", "))
+    }
+}
+
+/// The prefixes of the router that a session can carry.
+fn carried<'a>(prefixes: &'a BTreeSet<IpNet>, neighbor: &'a Neighbor) -> impl Iterator<Item = &'a IpNet> {
+    prefixes.iter().filter(|prefix| config::carries(neighbor, Family::of(prefix.addr())))
+}
+
+fn neighbor(session: &Session, prefixes: &BTreeSet<IpNet>) -> Neighbor {
+    let mut by_local_pref: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut by_community: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (prefix, attributes) in &session.routes {
+        if let Some(local_pref) = attributes.local_pref {
+            by_local_pref.entry(local_pref).or_default().push(prefix.to_string());
+        }
+        for community in &attributes.communities {
+            by_community.entry(community).or_default().push(prefix.to_string());
+        }
+    }
+    // Shorter to write and cheaper to check, with the same meaning where every prefix of the object is for this session.
+    let all = carried(prefixes, &session.neighbor).eq(session.routes.keys()) && !session.routes.is_empty();
+    let allowed = if all {
+        AllowedOut { mode: Some(MODE_ALL.to_owned()), ..AllowedOut::default() }
+    } else {
+        AllowedOut { prefixes: session.routes.keys().map(ToString::to_string).collect(), ..AllowedOut::default() }
+    };
+    let advertise = Advertise {
+        allowed: Some(allowed).filter(|_| !session.routes.is_empty()),
+        next_hop: session.next_hop.clone(),
+        with_local_pref: by_local_pref
+            .into_iter()
+            .map(|(local_pref, prefixes)| LocalPrefPrefixes {
+                prefixes,
+                local_pref: Some(local_pref),
+                ..LocalPrefPrefixes::default()
+            })
+            .collect(),
+        with_community: by_community
+            .into_iter()
+            .map(|(community, prefixes)| CommunityPrefixes {
+                prefixes,
+                community: Some(community.to_owned()),
+                ..CommunityPrefixes::default()
+            })
+            .collect(),
+        ..Advertise::default()
+    };
+    Neighbor {
+        bfd_profile: session.bfd_profile.clone(),
+        to_advertise: Some(advertise).filter(|advertise| *advertise != Advertise::default()),
+        ..session.neighbor.clone()
+    }
+}
+
+fn session(neighbor: &Neighbor, prefixes: &[String]) -> Session {
+    let mut compared = neighbor.clone();
+    let advertise = compared.to_advertise.take().unwrap_or_default();
+    let bfd_profile = compared.bfd_profile.take();
+    // Never written by us, or written by the server's defaulting only.
+    (compared.to_receive, compared.allow_as_in) = (None, None);
+    (compared.disable_mp, compared.address_families) = (None, None);
+    compared.dual_stack_address_family = compared.dual_stack_address_family.filter(|dual| *dual);
+    let allowed = advertise.allowed.unwrap_or_default();
+    let listed = if allowed.mode.as_deref() == Some(MODE_ALL) { prefixes } else { &allowed.prefixes };
+    let listed: BTreeSet<IpNet> = listed.iter().filter_map(|prefix| prefix.parse().ok()).collect();
+    let mut routes: BTreeMap<IpNet, Attributes> =
+        carried(&listed, &compared).map(|prefix| (*prefix, Attributes::default())).collect();
+    for entry in &advertise.with_local_pref {
+        for prefix in entry.prefixes.iter().filter_map(|prefix| prefix.parse().ok()) {
+            if let Some(route) = routes.get_mut(&prefix) {
+                route.local_pref = entry.local_pref;
+            }
+        }
+    }
+    for entry in &advertise.with_community {
+        for prefix in entry.prefixes.iter().filter_map(|prefix| prefix.parse().ok()) {
+            if let Some(route) = routes.get_mut(&prefix) {
+                route.communities.extend(entry.community.clone());
+            }
+        }
+    }
+    Session { neighbor: compared, bfd_profile, next_hop: advertise.next_hop, routes }
+}

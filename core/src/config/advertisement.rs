@@ -1,0 +1,211 @@
+//! Advertisements and community aliases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clarion_api::{CommunityAliasSpec, LoadBalancerAdvertisementSpec, status::Status};
+
+use super::{Selector, read, selected};
+use crate::{
+    config::Pool,
+    finding::{Findings, Reason},
+    world::{Custom, Kind, Object, ObjectName, ObjectRef, World},
+};
+
+/// A valid advertisement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advertisement {
+    /// Its name.
+    pub name: String,
+    /// LOCAL_PREF for iBGP sessions.
+    pub local_pref: Option<i64>,
+    /// Communities, as FRR-K8s writes them.
+    pub communities: BTreeSet<String>,
+    /// The nodes; all if empty.
+    pub nodes: Vec<Selector>,
+    pools: BTreeSet<String>,
+    pool_selectors: Vec<Selector>,
+    services: Vec<Selector>,
+    peers: BTreeSet<String>,
+}
+
+impl Advertisement {
+    /// Whether it announces Services with these labels that have an address of this pool. An address that no pool holds
+    /// any more is announced by what is for all pools.
+    #[must_use]
+    pub fn fits(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> bool {
+        let all_pools = self.pools.is_empty() && self.pool_selectors.is_empty();
+        let pool_fits = all_pools
+            || pool.is_some_and(|pool| {
+                self.pools.contains(&pool.name) || self.pool_selectors.iter().any(|s| s.matches(&pool.labels))
+            });
+        pool_fits && selected(&self.services, service_labels)
+    }
+
+    /// Whether the peer of this name is told.
+    #[must_use]
+    pub fn tells(&self, peer: &str) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+}
+
+/// Community values by alias. Of two aliases of one name, the older object's counts.
+pub fn aliases(world: &World, findings: &mut Findings) -> BTreeMap<String, String> {
+    let mut aliases: BTreeMap<String, (String, ObjectName)> = BTreeMap::new();
+    let objects = read(&world.communities, Kind::CommunityAlias, findings, |object, spec: &CommunityAliasSpec, _| {
+        Some((object.meta.name.clone(), spec.aliases.clone()))
+    });
+    for (name, list) in objects {
+        let id = ObjectRef::new(Kind::CommunityAlias, name.clone());
+        for alias in list {
+            let Some(value) = community(&alias.value) else {
+                let message = format!("alias {:?}: {:?} is no community", alias.name, alias.value);
+                findings.error(id.clone(), Reason::InvalidValue, message);
+                continue;
+            };
+            if let Some((_, older)) = aliases.get(&alias.name) {
+                let message = format!("alias {:?} is already defined by the older CommunityAlias {older}", alias.name);
+                findings.error(id.clone(), Reason::Overlap, message);
+            } else {
+                aliases.insert(alias.name, (value, name.clone()));
+            }
+        }
+    }
+    aliases.into_iter().map(|(alias, (value, _))| (alias, value)).collect()
+}
+
+/// A community value without leading zeros, so that equal ones are equal texts; `None` if it is none.
+fn community(text: &str) -> Option<String> {
+    let numbers = |text: &str, count: usize, max: u32| -> Option<String> {
+        let parts: Option<Vec<String>> = text
+            .split(':')
+            .map(|part| {
+                let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+                part.parse::<u32>().ok().filter(|n| digits && *n <= max).map(|n| n.to_string())
+            })
+            .collect();
+        parts.filter(|parts| parts.len() == count).map(|parts| parts.join(":"))
+    };
+    match text.strip_prefix("large:") {
+        Some(rest) => numbers(rest, 3, u32::MAX).map(|value| format!("large:{value}")),
+        None => numbers(text, 2, u32::from(u16::MAX)),
+    }
+}
+
+/// Checks one advertisement.
+pub fn check(
+    world: &World,
+    aliases: &BTreeMap<String, String>,
+    object: &Object<Custom<LoadBalancerAdvertisementSpec, Status>>,
+    spec: &LoadBalancerAdvertisementSpec,
+    findings: &mut Findings,
+) -> Option<Advertisement> {
+    let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, object.meta.name.clone());
+    // Destructured so that a new field can't be forgotten.
+    let LoadBalancerAdvertisementSpec {
+        pools,
+        pool_selectors,
+        service_selectors,
+        aggregation_length,
+        aggregation_length_v6,
+        local_pref,
+        as_path_prepend,
+        communities,
+        allowed_communities: _,
+        node_selectors,
+        peers,
+        node_limit,
+    } = spec;
+    let unsupported: Vec<_> = [
+        ("aggregationLength", *aggregation_length != 32),
+        ("aggregationLengthV6", *aggregation_length_v6 != 128),
+        ("asPathPrepend", as_path_prepend.is_some()),
+        ("nodeLimit", node_limit.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(field, used)| used.then_some(field))
+    .collect();
+    if !unsupported.is_empty() {
+        let message = format!(
+            "this version of Clarion does not do {}; the advertisement has no effect until that is removed",
+            unsupported.join(", ")
+        );
+        findings.error(id, Reason::NotSupported, message);
+        return None;
+    }
+    if let Some(value) = local_pref.filter(|value| !(0..=i64::from(i32::MAX)).contains(value)) {
+        findings.error(id, Reason::InvalidValue, format!("localPref: {value} is not between 0 and 2147483647"));
+        return None;
+    }
+    let mut values = BTreeSet::new();
+    for text in communities {
+        match community(text).or_else(|| aliases.get(text).cloned()) {
+            Some(value) => {
+                values.insert(value);
+            }
+            None => findings.error(
+                id.clone(),
+                Reason::UnknownName,
+                format!(
+                    "communities: {text:?} is neither a community nor an alias of a CommunityAlias; it is left out"
+                ),
+            ),
+        }
+    }
+    let selectors = (|| {
+        Ok::<_, super::selector::SelectorError>((
+            Selector::all(pool_selectors)?,
+            Selector::all(service_selectors)?,
+            Selector::all(node_selectors)?,
+        ))
+    })();
+    let (pool_selectors, services, nodes) = match selectors {
+        Ok(selectors) => selectors,
+        Err(error) => {
+            findings.error(id, Reason::InvalidSelector, error.to_string());
+            return None;
+        }
+    };
+    for (field, names, known) in [
+        ("pools", pools, world.pools.iter().map(|p| &p.meta.name.name).collect::<BTreeSet<_>>()),
+        ("peers", peers, world.peers.iter().map(|p| &p.meta.name.name).collect()),
+    ] {
+        for name in names.iter().filter(|name| !known.contains(name)) {
+            findings.warning(id.clone(), Reason::UnknownName, format!("{field}: there is no {name:?}"));
+        }
+    }
+    if !nodes.is_empty() && !world.nodes.iter().any(|node| selected(&nodes, &node.meta.labels)) {
+        findings.warning(id, Reason::SelectsNothing, "nodeSelectors: no node fits");
+    }
+    Some(Advertisement {
+        name: object.meta.name.name.clone(),
+        local_pref: *local_pref,
+        communities: values,
+        nodes,
+        pools: pools.iter().cloned().collect(),
+        pool_selectors,
+        services,
+        peers: peers.iter().cloned().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("65000:100", Some("65000:100"))]
+    #[case("065000:0100", Some("65000:100"))]
+    #[case("65536:1", None)]
+    #[case("1:2:3", None)]
+    #[case("1:", None)]
+    #[case("+1:2", None)]
+    #[case("large:4294967295:0:1", Some("large:4294967295:0:1"))]
+    #[case("large:4294967296:0:1", None)]
+    #[case("large:1:2", None)]
+    #[case("no-export", None)]
+    fn communities(#[case] text: &str, #[case] value: Option<&str>) {
+        assert_eq!(community(text).as_deref(), value);
+    }
+}

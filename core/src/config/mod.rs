@@ -1,0 +1,69 @@
+//! From specs to a checked configuration and findings. A bad object never hides a good one.
+
+mod addresses;
+mod advertisement;
+mod peer;
+mod pool;
+mod selector;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    finding::{Findings, Reason},
+    world::{Custom, Kind, Object, ObjectRef, World},
+};
+
+pub use advertisement::Advertisement;
+pub use peer::{Peer, carries};
+pub use pool::Pool;
+pub use selector::Selector;
+
+/// The valid part of what users configured. Lists are in the order of seniority.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The pools.
+    pub pools: Vec<Pool>,
+    /// The advertisements.
+    pub advertisements: Vec<Advertisement>,
+    /// The peers.
+    pub peers: Vec<Peer>,
+}
+
+/// Checks all of Clarion's objects.
+pub fn check(world: &World, findings: &mut Findings) -> Config {
+    let aliases = advertisement::aliases(world, findings);
+    let pools = pool::check(world, findings);
+    let peers = read(&world.peers, Kind::RouterPeer, findings, peer::check);
+    let advertisements = read(&world.advertisements, Kind::LoadBalancerAdvertisement, findings, |object, spec, f| {
+        advertisement::check(world, &aliases, object, spec, f)
+    });
+    for reservation in world.reservations.iter() {
+        let object = ObjectRef::new(Kind::AddressReservation, reservation.meta.name.clone());
+        findings.error(object, Reason::NotSupported, "this version of Clarion does not act on AddressReservations");
+    }
+    Config { pools, advertisements, peers }
+}
+
+/// Reads each object of a kind, from the oldest to the youngest, leaving out the unreadable and the invalid ones.
+fn read<Spec, Status, T>(
+    collection: &crate::world::Collection<Custom<Spec, Status>>,
+    kind: Kind,
+    findings: &mut Findings,
+    check: impl Fn(&Object<Custom<Spec, Status>>, &Spec, &mut Findings) -> Option<T>,
+) -> Vec<T> {
+    let mut valid = Vec::new();
+    for object in collection.by_seniority() {
+        match &object.value.spec {
+            Ok(spec) => valid.extend(check(object, spec, findings)),
+            Err(why) => {
+                findings.error(ObjectRef::new(kind, object.meta.name.clone()), Reason::Unreadable, why.clone());
+            }
+        }
+    }
+    valid
+}
+
+/// Whether the labels fit one of the selectors. Without any selector, everything fits.
+pub fn selected(selectors: &[Selector], labels: &BTreeMap<String, String>) -> bool {
+    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
+}

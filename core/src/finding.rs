@@ -1,0 +1,118 @@
+//! What is wrong with an object, or worth knowing: the catalogue of reasons, and the findings of a plan.
+
+use std::collections::BTreeMap;
+
+use crate::world::ObjectRef;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The object is in effect, but not quite as written.
+    Warning,
+    /// The object, or what it asks for, is not in effect.
+    Error,
+}
+
+macro_rules! reasons {
+    ($($reason:ident: $about:literal),+ $(,)?) => {
+        /// Why a condition has its status. The names are stable: scripts and alerts may rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $about] $reason,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of the catalogue.
+            pub const ALL: &[Self] = &[$(Self::$reason,)+];
+
+            /// The name as it stands in a condition.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason),)+ }
+            }
+
+            /// What it means, for the catalogue.
+            #[must_use]
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$reason => $about,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    Valid: "The object is valid and in effect.",
+    Unreadable: "The object does not have the form that its CRD prescribes. Was the CRD changed, or is it of another version?",
+    InvalidAddresses: "An entry of `addresses` or `excludeAddresses` can't be read; the message quotes it. The pool gives no address until it is corrected.",
+    NoAddresses: "The pool has no address: none is listed, or every one is excluded.",
+    Overlap: "The pool shares addresses with an older pool, which serves them.",
+    InvalidSelector: "A label selector can't be evaluated; the message quotes it.",
+    SelectsNothing: "A list of names or selectors fits no object.",
+    InvalidValue: "A field has a value that can't be used; the message names both.",
+    UnknownName: "A name refers to an object or alias that does not exist.",
+    NotSupported: "The object asks for something that this version of Clarion does not do. The message names the field.",
+    SessionConflict: "An older RouterPeer needs something else of the same session or router on a node.",
+    HostnameLabel: "A Node lacks the label `kubernetes.io/hostname`, or shares its value with another Node.",
+    Suspended: "The peer is suspended: its sessions carry nothing of Clarion's.",
+    FRRK8sNotInstalled: "The CRDs of FRR-K8s are not installed, so nothing can be announced. Clarion goes on when they appear.",
+    WriteRefused: "The API server refused a write; the message quotes it. It is tried again.",
+    Allocated: "The Service has every address that it asks for.",
+    PartlyAllocated: "The Service has an address of one family; the other that it prefers is not available.",
+    Retained: "The Service keeps an address that no pool holds any more.",
+    AddressConflict: "Another, older Service holds the address in this Service's status; this one gets another.",
+    NoPool: "No pool can give the Service an address; the message says why of each.",
+    NoAdvertisement: "No LoadBalancerAdvertisement fits the Service.",
+    NotToBeAnnounced: "The Service's pools are not meant to be announced.",
+    NoReadyEndpoints: "No endpoint of the Service is ready, so its addresses are not announced.",
+    NoNode: "No node can announce the Service: none is selected by both an advertisement and a peer that carries the address's family.",
+    NoAddress: "The Service has no address to announce.",
+    Unconfirmed: "The addresses are in FRRConfigurations; whether the routers have them is not known to this version.",
+    Pending: "The address is about to be announced.",
+}
+
+/// Something to tell about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The reason from the catalogue.
+    pub reason: Reason,
+    /// What exactly, in one sentence, with the offending text.
+    pub message: String,
+}
+
+/// All findings of a plan, by the object that they are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings(BTreeMap<ObjectRef, Vec<Finding>>);
+
+impl Findings {
+    /// The object, or what it asks for, is not in effect.
+    pub fn error(&mut self, object: ObjectRef, reason: Reason, message: impl Into<String>) {
+        self.add(object, Finding { severity: Severity::Error, reason, message: message.into() });
+    }
+
+    /// The object is in effect, but not quite as written.
+    pub fn warning(&mut self, object: ObjectRef, reason: Reason, message: impl Into<String>) {
+        self.add(object, Finding { severity: Severity::Warning, reason, message: message.into() });
+    }
+
+    fn add(&mut self, object: ObjectRef, finding: Finding) {
+        let findings = self.0.entry(object).or_default();
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+
+    /// The findings about one object, the gravest first.
+    #[must_use]
+    pub fn of(&self, object: &ObjectRef) -> Vec<&Finding> {
+        let mut findings: Vec<_> = self.0.get(object).into_iter().flatten().collect();
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings
+    }
+
+    /// All findings with their objects.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Finding)> {
+        self.0.iter().flat_map(|(object, findings)| findings.iter().map(move |finding| (object, finding)))
+    }
+}

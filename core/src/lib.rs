@@ -1,0 +1,24 @@
+//! The decisions of Clarion, pure: [`plan`] takes a snapshot of the cluster and returns the writes that are safe now.
+//!
+//! Called again after these writes, it converges. Nothing here does I/O, reads a clock or logs; time comes in as
+//! [`World::now`]. The stages, each a function from plain values to plain values:
+//!
+//! ```text
+//! World -> config -> allocate -> announce -> session -> compose -> transition -> report -> Plan
+//! ```
+
+mod address_set;
+mod allocate;
+mod announce;
+mod compose;
+mod config;
+mod finding;
+mod plan;
+mod report;
+mod session;
+mod transition;
+pub mod world;
+
+pub use finding::{Finding, Findings, Reason, Severity};
+pub use plan::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, Plan, ServiceStatusWrite, Write, plan};
+pub use world::World;

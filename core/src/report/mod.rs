@@ -1,0 +1,294 @@
+//! Findings and outcomes to conditions and figures in the status of objects. Equal means no write.
+
+use std::collections::BTreeSet;
+
+use clarion_api::{
+    Condition, Time, Timestamp, names,
+    peer::RouterPeerStatus,
+    pool::{AddressCounts, LoadBalancerPoolStatus},
+    reservation::AddressReservationStatus,
+    status::Status,
+};
+use ipnet::IpNet;
+
+use crate::{
+    address_set::{COUNT_MAX, Family},
+    allocate::{Allocation, Seat},
+    announce::Announcement,
+    config::{Config, Pool},
+    finding::{Findings, Reason, Severity},
+    plan::{ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write},
+    session::Sessions,
+    world::{Kind, Meta, Object, ObjectRef, Service, World},
+};
+
+/// The longest message that a condition may hold (`metav1.Condition`).
+const MESSAGE_MAX: usize = 32_768;
+
+/// The status of Services.
+pub fn services(
+    world: &World,
+    allocation: &Allocation,
+    announcement: &Announcement,
+    announced: &BTreeSet<IpNet>,
+) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (name, seat) in &allocation.seats {
+        let Some(service) = world.services.get(name) else { continue };
+        let conditions = if seat.served {
+            vec![allocated(seat), announced_condition(world, service, seat, announcement, announced)]
+        } else {
+            Vec::new()
+        };
+        writes.extend(service_status(world.now, service, seat, conditions).map(Write::ServiceStatus));
+    }
+    writes
+}
+
+fn allocated(seat: &Seat) -> Verdict<'_> {
+    let reason = seat.reason.unwrap_or(Reason::Pending);
+    Verdict::new(names::ADDRESS_ALLOCATED, if seat.complete { "True" } else { "False" }, reason, seat.message.clone())
+}
+
+/// True only where it is known. Which nodes and how many sessions is not part of it, so that a node's coming or going
+/// writes no Service.
+fn announced_condition<'a>(
+    world: &World,
+    service: &Object<Service>,
+    seat: &Seat,
+    announcement: &Announcement,
+    announced: &BTreeSet<IpNet>,
+) -> Verdict<'a> {
+    let no = |reason, message: &str| Verdict::new(names::ANNOUNCED, "False", reason, message.to_owned());
+    if let Some((reason, message)) = announcement.silent.get(&service.meta.name) {
+        return no(*reason, message);
+    }
+    if !world.frr_k8s_installed {
+        return no(Reason::FRRK8sNotInstalled, "FRR-K8s is not installed: its CRD FRRConfiguration is missing");
+    }
+    let in_status = |address: &&std::net::IpAddr| service.value.addresses.contains(address);
+    let stranded = seat.kept.iter().filter(in_status).find(|address| !announced.contains(&IpNet::from(**address)));
+    if let Some(address) = stranded {
+        let message = format!(
+            "no node can announce {address}: none is selected by both an advertisement and a RouterPeer that carries {}",
+            Family::of(*address).name()
+        );
+        return no(Reason::NoNode, &message);
+    }
+    let message = "FRRConfigurations announce it; whether the routers have taken it is not known to this version";
+    Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message.to_owned())
+}
+
+fn service_status(
+    now: Timestamp,
+    service: &Object<Service>,
+    seat: &Seat,
+    verdicts: Vec<Verdict>,
+) -> Option<ServiceStatusWrite> {
+    let Service { addresses, other_ingress, conditions: known, .. } = &service.value;
+    // Entries without address are nobody else's: a load balancer class has one controller.
+    let same = seat.addresses == *addresses && (*other_ingress == 0 || !seat.served);
+    let is_ours =
+        |condition: &&Condition| [names::ADDRESS_ALLOCATED, names::ANNOUNCED].contains(&condition.type_.as_str());
+    let remove_conditions: Vec<String> = if seat.served {
+        Vec::new()
+    } else {
+        known.iter().filter(is_ours).filter(|_| may_forget(service, seat)).map(|c| c.type_.clone()).collect()
+    };
+    let conditions: Vec<Condition> = verdicts
+        .into_iter()
+        .filter_map(|verdict| verdict.changed(now, None, known.iter().find(|c| c.type_ == verdict.type_)))
+        .collect();
+    if same && conditions.is_empty() && remove_conditions.is_empty() {
+        return None;
+    }
+    Some(ServiceStatusWrite {
+        name: service.meta.name.clone(),
+        uid: service.meta.uid.clone(),
+        resource_version: service.meta.resource_version.clone(),
+        addresses: (!same).then(|| seat.addresses.clone()),
+        conditions,
+        remove_conditions,
+    })
+}
+
+/// The conditions of a Service that is no longer served tell that what its status holds was ours: they go last, together
+/// with the last address.
+fn may_forget(service: &Object<Service>, seat: &Seat) -> bool {
+    !service.value.is_load_balancer || seat.addresses.len() < service.value.addresses.len() || seat.addresses.is_empty()
+}
+
+/// The status of Clarion's own objects.
+pub fn objects(
+    world: &World,
+    config: &Config,
+    allocation: &Allocation,
+    sessions: &Sessions,
+    findings: &Findings,
+) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut push = |kind, meta: &Meta, known: &[Condition], differs: &dyn Fn(&[Condition]) -> Option<ObjectStatus>| {
+        let object = ObjectRef::new(kind, meta.name.clone());
+        let ready = ready(world, findings, &object);
+        let before = known.iter().find(|condition| condition.type_ == names::READY);
+        let condition = ready.changed(world.now, meta.generation, before).or_else(|| before.cloned());
+        let conditions: Vec<Condition> = condition.into_iter().collect();
+        if let Some(status) = differs(&conditions) {
+            let (uid, resource_version) = (meta.uid.clone(), meta.resource_version.clone());
+            writes.push(Write::ObjectStatus(ObjectStatusWrite { object, uid, resource_version, status }));
+        }
+    };
+    for object in world.pools.iter() {
+        let pool = config.pools.iter().enumerate().find(|(_, pool)| pool.name == object.meta.name.name);
+        let known = object.value.status.as_ref();
+        push(Kind::LoadBalancerPool, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
+            let counts = pool.map(|(index, pool)| counts(pool, allocation.assigned.get(index)));
+            let status = pool_status(object.meta.generation, conditions.to_vec(), counts);
+            (known != Some(&status)).then_some(ObjectStatus::LoadBalancerPool(status))
+        });
+    }
+    for object in world.reservations.iter() {
+        let known = object.value.status.as_ref();
+        push(Kind::AddressReservation, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
+            let status = AddressReservationStatus {
+                observed_generation: object.meta.generation,
+                addresses: Vec::new(),
+                conditions: conditions.to_vec(),
+            };
+            (known != Some(&status)).then_some(ObjectStatus::AddressReservation(status))
+        });
+    }
+    for object in world.advertisements.iter() {
+        let known = object.value.status.as_ref();
+        push(Kind::LoadBalancerAdvertisement, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
+            let status = Status { observed_generation: object.meta.generation, conditions: conditions.to_vec() };
+            (known != Some(&status)).then_some(ObjectStatus::LoadBalancerAdvertisement(status))
+        });
+    }
+    for object in world.communities.iter() {
+        let known = object.value.status.as_ref();
+        push(Kind::CommunityAlias, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
+            let status = Status { observed_generation: object.meta.generation, conditions: conditions.to_vec() };
+            (known != Some(&status)).then_some(ObjectStatus::CommunityAlias(status))
+        });
+    }
+    for object in world.peers.iter() {
+        let peer = config.peers.iter().zip(&sessions.nodes).find(|(peer, _)| peer.name == object.meta.name.name);
+        let known = object.value.status.as_ref();
+        push(Kind::RouterPeer, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
+            let status = RouterPeerStatus {
+                observed_generation: object.meta.generation,
+                nodes: peer.map(|(_, nodes)| i64::try_from(*nodes).unwrap_or(i64::MAX)),
+                established: peer.map(|(peer, _)| established(world, peer)),
+                conditions: conditions.to_vec(),
+            };
+            (known != Some(&status)).then_some(ObjectStatus::RouterPeer(status))
+        });
+    }
+    writes
+}
+
+/// Sessions with a peer that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
+fn established(world: &World, peer: &crate::config::Peer) -> i64 {
+    let address = peer.neighbor.address.as_deref().and_then(|address| address.parse::<std::net::IpAddr>().ok());
+    let same = |reported: &str| match address {
+        Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
+        None => peer.neighbor.interface.as_deref() == Some(reported),
+    };
+    let sessions = world.sessions.iter().map(|session| &session.value);
+    let count = sessions.filter(|s| s.established && s.vrf == peer.vrf && same(&s.peer)).count();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn counts(pool: &Pool, assigned: Option<&[u64; 2]>) -> [Option<AddressCounts>; 2] {
+    let [v4, v6] = assigned.copied().unwrap_or_default();
+    [(Family::V4, v4), (Family::V6, v6)].map(|(family, assigned)| {
+        let total = pool.addresses.count(family);
+        let number = |count: u64| i64::try_from(count.min(COUNT_MAX)).unwrap_or(i64::MAX);
+        (total > 0).then(|| AddressCounts {
+            total: number(total),
+            assigned: number(assigned),
+            available: number(total.saturating_sub(assigned)),
+        })
+    })
+}
+
+fn pool_status(
+    generation: Option<i64>,
+    conditions: Vec<Condition>,
+    counts: Option<[Option<AddressCounts>; 2]>,
+) -> LoadBalancerPoolStatus {
+    let [ipv4, ipv6] = counts.unwrap_or_default();
+    let usage = |name: &str, counts: Option<AddressCounts>| {
+        let counts = counts?;
+        let total =
+            if counts.total.unsigned_abs() >= COUNT_MAX { "2^53+".to_owned() } else { counts.total.to_string() };
+        Some(format!("{name} {}/{total}", counts.assigned))
+    };
+    let usage: Vec<String> = [usage("IPv4", ipv4), usage("IPv6", ipv6)].into_iter().flatten().collect();
+    LoadBalancerPoolStatus {
+        observed_generation: generation,
+        ipv4,
+        ipv6,
+        usage: Some(usage.join(", ")).filter(|usage| !usage.is_empty()),
+        conditions,
+    }
+}
+
+fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<'a> {
+    let found = findings.of(object);
+    if let Some(worst) = found.first() {
+        let status = if worst.severity == Severity::Error { "False" } else { "True" };
+        let message = found.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ");
+        return Verdict::new(names::READY, status, worst.reason, message);
+    }
+    if object.kind == Kind::RouterPeer {
+        if !world.frr_k8s_installed {
+            let message =
+                "FRR-K8s is not installed: its CRD FRRConfiguration is missing. Install it, and Clarion goes on";
+            return Verdict::new(names::READY, "False", Reason::FRRK8sNotInstalled, message.to_owned());
+        }
+        if let Some((refused, why)) = world.refused.iter().find(|(object, _)| object.kind == Kind::FRRConfiguration) {
+            let message = format!("{refused} could not be written: {why}");
+            return Verdict::new(names::READY, "False", Reason::WriteRefused, message);
+        }
+        let message =
+            format!("in effect; FRRConfigurations are written to the namespace {}", world.frr_k8s_namespace());
+        return Verdict::new(names::READY, "True", Reason::Valid, message);
+    }
+    Verdict::new(names::READY, "True", Reason::Valid, "valid and in effect".to_owned())
+}
+
+/// A condition before it is compared with what is there.
+struct Verdict<'a> {
+    type_: &'a str,
+    status: &'static str,
+    reason: Reason,
+    message: String,
+}
+
+impl<'a> Verdict<'a> {
+    fn new(type_: &'a str, status: &'static str, reason: Reason, mut message: String) -> Self {
+        if message.len() > MESSAGE_MAX {
+            let end = (0..=MESSAGE_MAX - 3).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { type_, status, reason, message }
+    }
+
+    /// The condition, if it differs from the one that is there. The time is that of the last change of status.
+    fn changed(&self, now: Timestamp, generation: Option<i64>, before: Option<&Condition>) -> Option<Condition> {
+        let since =
+            before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
+        let condition = Condition {
+            type_: self.type_.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.name().to_owned(),
+            message: self.message.clone(),
+            last_transition_time: since.unwrap_or(Time(now)),
+            observed_generation: generation,
+        };
+        (before != Some(&condition)).then_some(condition)
+    }
+}

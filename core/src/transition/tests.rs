@@ -1,0 +1,211 @@
+//! Random layouts on both sides, with an oracle of their own: what each host has, merged as FRR-K8s merges.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clarion_api::frr::Neighbor;
+use proptest::prelude::*;
+
+use super::*;
+use crate::compose::{Attributes, Content, Router, Session};
+
+/// Wishes of one class of hosts: the hold time, a router ID, and the local preference of each prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    asn: i64,
+    hold: u8,
+    id: Option<u8>,
+    routes: BTreeMap<u8, Option<u8>>,
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let routes = prop::collection::btree_map(0..4_u8, prop::option::of(0..2_u8), 0..4);
+    (0..2_i64, 0..2_u8, prop::option::of(0..2_u8), routes).prop_map(|(asn, hold, id, routes)| Wish {
+        asn: 64512 + asn,
+        hold,
+        id,
+        routes,
+    })
+}
+
+fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
+    let neighbor = Neighbor {
+        address: Some("192.0.2.1".to_owned()),
+        asn: Some(1),
+        hold_time: Some(format!("{}s", 90 + wish.hold)),
+        ..Neighbor::default()
+    };
+    let mut session = Session::new(neighbor);
+    for (n, local_pref) in wish.routes.iter().filter(|(n, _)| part(**n)) {
+        let attributes = Attributes { local_pref: local_pref.map(i64::from), ..Attributes::default() };
+        session.routes.insert(format!("10.0.0.{n}/32").parse().unwrap(), attributes);
+    }
+    let id = wish.id.map(|id| format!("10.9.9.{id}"));
+    let sessions = BTreeMap::from([(session.key(), session)]);
+    let router = Router { asn: wish.asn, id, sessions };
+    Content { routers: BTreeMap::from([(String::new(), router)]), ..Content::default() }
+}
+
+/// One class of hosts for each wish, cut into as many objects as asked for: one, shards by prefix, or one for each host.
+fn layout() -> impl Strategy<Value = Layout> {
+    let class = (wish(), 0..3_u8);
+    (prop::collection::vec(class, 1..3), prop::collection::vec(any::<prop::sample::Index>(), 4)).prop_map(
+        |(classes, hosts)| {
+            let mut layout = Layout::new();
+            for (number, (wish, style)) in classes.iter().enumerate() {
+                let members = hosts.iter().enumerate().filter(|(_, class)| class.index(classes.len()) == number);
+                let members: BTreeSet<String> = members.map(|(host, _)| format!("h{host}")).collect();
+                if members.is_empty() {
+                    continue;
+                }
+                match style {
+                    0 => {
+                        layout.insert(format!("b{number}"), Layer { hosts: members, content: content(wish, |_| true) });
+                    }
+                    1 => {
+                        for shard in 0..2_u8 {
+                            let content = content(wish, |n| n % 2 == shard);
+                            layout.insert(format!("b{number}s{shard}"), Layer { hosts: members.clone(), content });
+                        }
+                    }
+                    _ => {
+                        for host in members {
+                            let hosts = BTreeSet::from([host.clone()]);
+                            layout.insert(format!("n{host}"), Layer { hosts, content: content(wish, |_| true) });
+                        }
+                    }
+                }
+            }
+            layout
+        },
+    )
+}
+
+type Said = BTreeMap<String, String>;
+
+/// What FRR-K8s makes of all objects for each host; an error where two of them contradict each other.
+fn merged(layout: &Layout) -> Result<BTreeMap<String, Said>, String> {
+    let mut hosts: BTreeMap<String, Said> = BTreeMap::new();
+    for layer in layout.values() {
+        for host in &layer.hosts {
+            let said = hosts.entry(host.clone()).or_default();
+            for (vrf, router) in &layer.content.routers {
+                let mut say = |key: String, value: String| match said.insert(key.clone(), value.clone()) {
+                    Some(before) if before != value => Err(format!("{host}: {key}: {before} or {value}")),
+                    _ => Ok(()),
+                };
+                say(format!("asn {vrf}"), router.asn.to_string())?;
+                if let Some(id) = &router.id {
+                    say(format!("id {vrf}"), id.clone())?;
+                }
+                for (key, session) in &router.sessions {
+                    say(format!("session {vrf} {key}"), format!("{:?}", session.neighbor))?;
+                    for (prefix, attributes) in &session.routes {
+                        say(format!("route {vrf} {key} {prefix}"), format!("{attributes:?}"))?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(hosts)
+}
+
+fn apply(layout: &mut Layout, name: &str, to: &Option<Layer>) {
+    match to {
+        Some(layer) => layout.insert(name.to_owned(), layer.clone()),
+        None => layout.remove(name),
+    };
+}
+
+/// Lands the writes one after the other in an order of the tester's choice, stopping where it likes.
+fn land(layout: &mut Layout, target: &Layout, writes: &Writes, order: u64, stop: usize) -> Result<(), TestCaseError> {
+    let start = merged(layout).expect("the state before is sound");
+    let wanted = merged(target).expect("the target is sound");
+    let mut names: Vec<&String> = writes.keys().collect();
+    names.sort_by_key(|name| hash(&format!("{order}{name}")));
+    for name in names.into_iter().take(stop.max(1)) {
+        apply(layout, name, &writes[name]);
+        let now = match merged(layout) {
+            Ok(now) => now,
+            Err(conflict) => return Err(TestCaseError::fail(format!("after {name}: {conflict}"))),
+        };
+        for (host, before) in &start {
+            let Some(wanted) = wanted.get(host) else { continue };
+            for key in before.keys().filter(|key| wanted.contains_key(*key)) {
+                let there = now.get(host).is_some_and(|said| said.contains_key(key));
+                prop_assert!(there, "after {name}: {host} lost {key}");
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn nothing_wanted_is_ever_missing_and_it_ends(
+        from in layout(),
+        to in layout(),
+        then in prop::option::of(layout()),
+        order in any::<u64>(),
+        stops in prop::collection::vec(1..5_usize, 60),
+    ) {
+        let mut state = from;
+        let mut target = to;
+        let mut then = then;
+        for (number, stop) in stops.iter().enumerate() {
+            if number == 2 && let Some(changed) = then.take() {
+                target = changed;
+            }
+            let writes = next_writes(&state, &target, false);
+            prop_assert_eq!(writes.is_empty(), state == target, "it stops exactly at the goal");
+            if writes.is_empty() {
+                break;
+            }
+            land(&mut state, &target, &writes, order.wrapping_add(number as u64), *stop)?;
+        }
+        prop_assert_eq!(state, target);
+    }
+
+    #[test]
+    fn add_only_takes_nothing_away(from in layout(), to in layout(), order in any::<u64>()) {
+        let mut state = from;
+        for number in 0..20 {
+            let writes = next_writes(&state, &to, true);
+            let before = merged(&state).unwrap();
+            if writes.is_empty() {
+                break;
+            }
+            prop_assert!(writes.values().all(Option::is_some), "an object was deleted");
+            land(&mut state, &to, &writes, order.wrapping_add(number), usize::MAX)?;
+            let after = merged(&state).unwrap();
+            for (host, said) in before {
+                for (key, value) in said {
+                    prop_assert_eq!(after[&host].get(&key), Some(&value), "{} changed {}", host, key);
+                }
+            }
+        }
+        prop_assert!(next_writes(&state, &to, true).is_empty(), "it settles");
+    }
+}
+
+#[test]
+fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
+    let wish = |hold| Wish { asn: 64512, hold, id: None, routes: BTreeMap::from([(0, None), (1, None)]) };
+    let layout = |hold| {
+        let shard = |s: u8| Layer {
+            hosts: BTreeSet::from(["h".to_owned()]),
+            content: content(&wish(hold), move |n| n % 2 == s),
+        };
+        Layout::from([("s0".to_owned(), shard(0)), ("s1".to_owned(), shard(1))])
+    };
+    let (mut state, target) = (layout(0), layout(1));
+    let mut steps = Vec::new();
+    while state != target {
+        let writes = next_writes(&state, &target, false);
+        let names = writes.iter().map(|(name, to)| format!("{}{}", if to.is_some() { "" } else { "-" }, &name[..2]));
+        steps.push(names.collect::<Vec<_>>().join(" "));
+        land(&mut state, &target, &writes, 0, usize::MAX).unwrap();
+    }
+    assert_eq!(steps, ["cl", "-s0 -s1", "cl", "s0 s1", "-cl"]);
+}

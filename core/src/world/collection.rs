@@ -1,0 +1,244 @@
+//! The objects of one kind, fed by a watch and by the answers to our own writes in whatever order they arrive.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clarion_api::Timestamp;
+
+use super::ObjectName;
+
+/// What all objects have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// Tells objects of one name apart.
+    pub uid: String,
+    /// The version, as the server gave it. Later ones are greater (KEP-5504).
+    pub resource_version: String,
+    /// The version of the spec, where the kind counts it.
+    pub generation: Option<i64>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// It has a `deletionTimestamp`.
+    pub deleting: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Meta {
+    fn version(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
+    /// The order in which objects are served: by age, then by name.
+    #[must_use]
+    pub fn seniority(&self) -> (Option<Timestamp>, &ObjectName) {
+        (self.created, &self.name)
+    }
+}
+
+/// An object: what all have, and what this kind has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object<T> {
+    /// What all objects have.
+    pub meta: Meta,
+    /// What this kind has.
+    pub value: T,
+}
+
+/// The objects of one kind by name. Of each UID the newest version wins, whether the watch or an answer brought it,
+/// and a deleted UID never comes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collection<T> {
+    objects: BTreeMap<ObjectName, Object<T>>,
+    /// UIDs seen deleted since the last [`Collection::forget_deleted`].
+    deleted: BTreeSet<String>,
+    /// Created by ourselves and not yet seen by the watch.
+    unechoed: BTreeSet<ObjectName>,
+    /// The names seen by a list that is under way.
+    listed: Option<BTreeSet<ObjectName>>,
+}
+
+impl<T> Default for Collection<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), deleted: BTreeSet::new(), unechoed: BTreeSet::new(), listed: None }
+    }
+}
+
+impl<T> Collection<T> {
+    /// The object of this name.
+    #[must_use]
+    pub fn get(&self, name: &ObjectName) -> Option<&Object<T>> {
+        self.objects.get(name)
+    }
+
+    /// All objects in the order of their names.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Object<T>> + Clone {
+        self.objects.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// All objects from the oldest to the youngest.
+    #[must_use]
+    pub fn by_seniority(&self) -> Vec<&Object<T>> {
+        let mut objects: Vec<_> = self.objects.values().collect();
+        objects.sort_by_key(|object| object.meta.seniority());
+        objects
+    }
+
+    /// Takes an object that the watch brought; tells whether anything changed.
+    pub fn watched(&mut self, object: Object<T>) -> bool {
+        self.unechoed.remove(&object.meta.name);
+        if let Some(listed) = &mut self.listed {
+            listed.insert(object.meta.name.clone());
+        }
+        self.take(object)
+    }
+
+    /// Takes the answer to a write or a read of our own; tells whether anything changed.
+    pub fn answered(&mut self, object: Object<T>) -> bool {
+        let name = object.meta.name.clone();
+        let is_new = !self.objects.contains_key(&name);
+        let changed = self.take(object);
+        if is_new && changed {
+            self.unechoed.insert(name);
+        }
+        changed
+    }
+
+    fn take(&mut self, object: Object<T>) -> bool {
+        if self.deleted.contains(&object.meta.uid) {
+            return false;
+        }
+        if let Some(known) = self.objects.get(&object.meta.name)
+            && known.meta.version() >= object.meta.version()
+            && !object.meta.resource_version.is_empty()
+        {
+            return false;
+        }
+        self.objects.insert(object.meta.name.clone(), object);
+        true
+    }
+
+    /// Takes a deletion; tells whether anything changed.
+    pub fn removed(&mut self, name: &ObjectName, uid: &str) -> bool {
+        self.deleted.insert(uid.to_owned());
+        if self.objects.get(name).is_none_or(|known| known.meta.uid != uid) {
+            return false;
+        }
+        self.unechoed.remove(name);
+        self.objects.remove(name);
+        true
+    }
+
+    /// A list begins; the objects that it holds come in by [`Collection::watched`].
+    pub fn list_begins(&mut self) {
+        self.listed = Some(BTreeSet::new());
+    }
+
+    /// A list has ended: what it did not hold is gone. Objects that we created and that no watch has shown yet may be
+    /// younger than the list, or deleted before it: they are kept, and returned to be looked up.
+    pub fn list_ended(&mut self) -> Vec<ObjectName> {
+        let Some(listed) = self.listed.take() else { return Vec::new() };
+        let missing: Vec<_> = self.objects.keys().filter(|name| !listed.contains(name)).cloned().collect();
+        let (unknown, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| self.unechoed.contains(name));
+        for name in gone {
+            if let Some(object) = self.objects.remove(&name) {
+                self.deleted.insert(object.meta.uid);
+            }
+        }
+        unknown
+    }
+
+    /// Forgets which objects were deleted. To be called when no answer is outstanding that could bring one back.
+    pub fn forget_deleted(&mut self) {
+        self.deleted.clear();
+    }
+}
+
+impl<T> FromIterator<Object<T>> for Collection<T> {
+    fn from_iter<I: IntoIterator<Item = Object<T>>>(objects: I) -> Self {
+        let objects = objects.into_iter().map(|object| (object.meta.name.clone(), object)).collect();
+        Self { objects, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(uid: &str, version: u64) -> Object<u64> {
+        let meta = Meta {
+            name: ObjectName::new("ns", "a"),
+            uid: uid.to_owned(),
+            resource_version: version.to_string(),
+            ..Meta::default()
+        };
+        Object { meta, value: version }
+    }
+
+    fn value(collection: &Collection<u64>) -> Option<u64> {
+        collection.get(&ObjectName::new("ns", "a")).map(|o| o.value)
+    }
+
+    #[test]
+    fn an_old_watch_event_never_replaces_the_answer_to_our_own_write() {
+        let mut all = Collection::default();
+        assert!(all.watched(object("u", 5)));
+        assert!(all.answered(object("u", 8)));
+        assert!(!all.watched(object("u", 7)));
+        assert_eq!(value(&all), Some(8));
+    }
+
+    #[test]
+    fn a_late_answer_never_brings_back_a_deleted_object() {
+        let mut all = Collection::default();
+        all.watched(object("u", 5));
+        assert!(all.removed(&ObjectName::new("ns", "a"), "u"));
+        assert!(!all.answered(object("u", 6)));
+        assert_eq!(value(&all), None);
+        assert!(all.answered(object("v", 9)), "its successor of the same name is another object");
+    }
+
+    #[test]
+    fn a_late_deletion_leaves_the_successor_of_the_same_name() {
+        let mut all = Collection::default();
+        all.watched(object("v", 9));
+        assert!(!all.removed(&ObjectName::new("ns", "a"), "u"));
+        assert_eq!(value(&all), Some(9));
+    }
+
+    #[test]
+    fn a_list_takes_away_what_it_does_not_hold() {
+        let mut all = Collection::default();
+        all.watched(object("u", 5));
+        all.list_begins();
+        assert_eq!(value(&all), Some(5), "a list that is under way takes nothing away");
+        assert!(all.list_ended().is_empty());
+        assert_eq!(value(&all), None);
+    }
+
+    #[test]
+    fn a_list_that_misses_our_own_fresh_object_asks_for_a_look() {
+        let mut all = Collection::default();
+        all.list_begins();
+        all.answered(object("u", 5));
+        assert_eq!(all.list_ended(), [ObjectName::new("ns", "a")]);
+        assert_eq!(value(&all), Some(5));
+        all.watched(object("u", 5));
+        all.list_begins();
+        assert!(all.list_ended().is_empty());
+        assert_eq!(value(&all), None, "once the watch has shown it, a list that misses it means that it is gone");
+    }
+}

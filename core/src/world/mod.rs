@@ -1,0 +1,314 @@
+//! The snapshot that a plan is made from: small projections of what the API server has.
+
+mod collection;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+};
+
+pub use collection::{Collection, Meta, Object};
+
+use clarion_api::{
+    AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
+    RouterPeerSpec, Timestamp, frr::FrrConfigurationSpec, names, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
+    reservation::AddressReservationStatus, status::Status,
+};
+
+pub use crate::{address_set::Family, compose::Layer};
+
+/// Namespace and name; the namespace is empty for cluster-scoped objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace, or empty.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// A namespaced name.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The name of a cluster-scoped object.
+    #[must_use]
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self::new("", name)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// The kinds that Clarion watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is the kind of its name")]
+pub enum Kind {
+    Service,
+    EndpointSlice,
+    Node,
+    Namespace,
+    LoadBalancerPool,
+    AddressReservation,
+    LoadBalancerAdvertisement,
+    RouterPeer,
+    CommunityAlias,
+    FRRConfiguration,
+    BGPSessionState,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One object of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: ObjectName,
+}
+
+impl ObjectRef {
+    /// A reference to an object.
+    #[must_use]
+    pub fn new(kind: Kind, name: ObjectName) -> Self {
+        Self { kind, name }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// What the operator was told by its flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The load balancer classes that are served.
+    pub load_balancer_classes: Vec<String>,
+    /// Whether Services without a class are served, where their namespace does not say.
+    pub adopt_class_less: bool,
+    /// The namespace of FRR-K8s; found out if `None`.
+    pub frr_k8s_namespace: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            load_balancer_classes: vec![names::DEFAULT_CLASS.to_owned()],
+            adopt_class_less: false,
+            frr_k8s_namespace: None,
+        }
+    }
+}
+
+/// Everything that a plan depends on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    /// The only time that a plan knows.
+    pub now: Timestamp,
+    /// What the operator was told.
+    pub settings: Settings,
+    /// Nothing may be taken away yet: writes of an earlier leader could still arrive.
+    pub add_only: bool,
+    /// Whether FRR-K8s's CRDs are installed.
+    pub frr_k8s_installed: bool,
+    /// Services of every type.
+    pub services: Collection<Service>,
+    /// EndpointSlices of Services.
+    pub endpoint_slices: Collection<EndpointSlice>,
+    /// Nodes.
+    pub nodes: Collection<Node>,
+    /// Namespaces.
+    pub namespaces: Collection<Namespace>,
+    /// LoadBalancerPools.
+    pub pools: Collection<Custom<LoadBalancerPoolSpec, LoadBalancerPoolStatus>>,
+    /// AddressReservations.
+    pub reservations: Collection<Custom<AddressReservationSpec, AddressReservationStatus>>,
+    /// LoadBalancerAdvertisements.
+    pub advertisements: Collection<Custom<LoadBalancerAdvertisementSpec, Status>>,
+    /// RouterPeers.
+    pub peers: Collection<Custom<RouterPeerSpec, RouterPeerStatus>>,
+    /// CommunityAliases.
+    pub communities: Collection<Custom<CommunityAliasSpec, Status>>,
+    /// FRRConfigurations of every namespace, ours and others'.
+    pub configurations: Collection<Configuration>,
+    /// BGPSessionStates of every namespace.
+    pub sessions: Collection<Session>,
+    /// Objects with a write under way or of unknown outcome. They are not written again until that is settled.
+    pub unsettled: BTreeMap<ObjectRef, Intent>,
+    /// What the API server said when it last refused a write to an object.
+    pub refused: BTreeMap<ObjectRef, String>,
+}
+
+/// What a write that is not settled would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// The addresses that it would give to the Service.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A Service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Service {
+    /// `spec.type` is LoadBalancer.
+    pub is_load_balancer: bool,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<String>,
+    /// `spec.loadBalancerIP`.
+    pub load_balancer_ip: Option<String>,
+    /// `spec.ipFamilies`, in order.
+    pub families: Vec<Family>,
+    /// `spec.ipFamilyPolicy` is RequireDualStack.
+    pub requires_dual_stack: bool,
+    /// `spec.externalTrafficPolicy` is Local.
+    pub is_local: bool,
+    /// Annotations under one of [`names::ANNOTATION_PREFIXES`].
+    pub annotations: BTreeMap<String, String>,
+    /// `status.loadBalancer.ingress`, addresses only, in order.
+    pub addresses: Vec<IpAddr>,
+    /// The entries of `status.loadBalancer.ingress` without an address.
+    pub other_ingress: usize,
+    /// Our conditions in `status.conditions`.
+    pub conditions: Vec<Condition>,
+}
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// The Service that it belongs to, in its own namespace.
+    pub service: String,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint. Unset conditions are read as EndpointSlice's documentation says: ready, serving, not terminating.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The node that it runs on.
+    pub node: Option<Arc<str>>,
+    /// It takes traffic.
+    pub ready: bool,
+    /// It would take traffic, but is terminating.
+    pub serving_while_terminating: bool,
+}
+
+/// A Node, of which only the labels (in [`Meta`]) matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node;
+
+/// A Namespace, of which only the labels (in [`Meta`]) matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace;
+
+/// An object of one of Clarion's kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Custom<Spec, Status> {
+    /// The spec, or why it can't be read.
+    pub spec: Result<Spec, String>,
+    /// The status, where there is one that can be read.
+    pub status: Option<Status>,
+}
+
+/// An FRRConfiguration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// Written by Clarion.
+    pub ours: bool,
+    /// All annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The spec, with the server's defaults.
+    pub spec: FrrConfigurationSpec,
+    /// What the spec means, for our own objects.
+    pub layer: Layer,
+}
+
+impl Configuration {
+    /// Reads an FRRConfiguration with these labels and annotations.
+    #[must_use]
+    pub fn new(
+        labels: &BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        mut spec: FrrConfigurationSpec,
+    ) -> Self {
+        let ours = labels.get(names::MANAGED_BY_LABEL).is_some_and(|by| by == names::FIELD_MANAGER);
+        spec.set_defaults();
+        let mut layer = Layer::default();
+        if ours {
+            spec.forget_unknown();
+            layer = Layer::of(&spec);
+        }
+        Self { ours, annotations, spec, layer }
+    }
+}
+
+/// A BGPSessionState.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The node.
+    pub node: String,
+    /// The other end: an address, or an interface.
+    pub peer: String,
+    /// The VRF, empty for the default one.
+    pub vrf: String,
+    /// The session is up.
+    pub established: bool,
+}
+
+impl World {
+    /// Whether a Service of type LoadBalancer is Clarion's to serve: by its class or, without one, by its namespace's
+    /// label or the setting.
+    #[must_use]
+    pub fn serves(&self, service: &Object<Service>) -> bool {
+        if !service.value.is_load_balancer {
+            return false;
+        }
+        match &service.value.class {
+            Some(class) => self.settings.load_balancer_classes.contains(class),
+            None => {
+                let namespace = self.namespaces.get(&ObjectName::cluster(&service.meta.name.namespace));
+                match namespace.and_then(|n| n.meta.labels.get(names::CLASS_LESS_LABEL)).map(String::as_str) {
+                    Some("adopt") => true,
+                    Some("ignore") => false,
+                    _ => self.settings.adopt_class_less,
+                }
+            }
+        }
+    }
+
+    /// The namespace of FRR-K8s: the one that was set, else the first of these that has an object: sessions that its
+    /// daemons report, configurations of ours, configurations of others; else the default.
+    #[must_use]
+    pub fn frr_k8s_namespace(&self) -> &str {
+        if let Some(namespace) = &self.settings.frr_k8s_namespace {
+            return namespace;
+        }
+        let ours = self.configurations.iter().filter(|c| c.value.ours).map(|c| &c.meta.name);
+        let all = self.configurations.iter().map(|c| &c.meta.name);
+        let sessions = self.sessions.iter().map(|s| &s.meta.name);
+        sessions.chain(ours).chain(all).next().map_or(names::DEFAULT_FRR_K8S_NAMESPACE, |name| &name.namespace)
+    }
+
+    /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128.
+    #[must_use]
+    pub fn announced(&self) -> BTreeSet<IpAddr> {
+        let ours = self.configurations.iter().filter(|c| c.value.ours);
+        ours.flat_map(|c| c.value.layer.content.prefixes())
+            .filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len())
+            .map(|prefix| prefix.addr())
+            .collect()
+    }
+}
