@@ -14,6 +14,7 @@ mod compose;
 mod config;
 mod finding;
 mod plan;
+pub mod replay;
 mod report;
 mod session;
 mod transition;

@@ -1,1 +1,8 @@
+//! The operator: watches the cluster, asks [`clarion_core::plan`] what to do, and does it.
 
+mod apply;
+pub mod cli;
+mod lead;
+mod reconcile;
+mod telemetry;
+mod watch;

@@ -45,7 +45,7 @@ pub fn check(world: &World, findings: &mut Findings) -> Config {
 }
 
 /// Reads each object of a kind, from the oldest to the youngest, leaving out the unreadable and the invalid ones.
-fn read<Spec, Status, T>(
+fn read<Spec: PartialEq, Status: PartialEq, T>(
     collection: &crate::world::Collection<Custom<Spec, Status>>,
     kind: Kind,
     findings: &mut Findings,

@@ -65,7 +65,7 @@ impl<T> Default for Collection<T> {
     }
 }
 
-impl<T> Collection<T> {
+impl<T: PartialEq> Collection<T> {
     /// The object of this name.
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<&Object<T>> {
@@ -121,14 +121,17 @@ impl<T> Collection<T> {
         if self.deleted.contains(&object.meta.uid) {
             return false;
         }
-        if let Some(known) = self.objects.get(&object.meta.name)
-            && known.meta.version() >= object.meta.version()
-            && !object.meta.resource_version.is_empty()
-        {
+        let known = self.objects.get(&object.meta.name);
+        if known.is_some_and(|known| known.meta.version() >= object.meta.version()) {
             return false;
         }
+        // Nodes are written every few seconds and Services by others too: most versions change nothing that is kept.
+        let same = known.is_some_and(|known| {
+            let resource_version = object.meta.resource_version.clone();
+            known.value == object.value && Meta { resource_version, ..known.meta.clone() } == object.meta
+        });
         self.objects.insert(object.meta.name.clone(), object);
-        true
+        !same
     }
 
     /// Takes a deletion; tells whether anything changed.
@@ -186,6 +189,15 @@ mod tests {
             ..Meta::default()
         };
         Object { meta, value: version }
+    }
+
+    #[test]
+    fn a_version_that_changes_nothing_is_no_change_but_is_the_version_to_write_against() {
+        let mut all = Collection::default();
+        all.watched(object("u", 5));
+        let newer = Object { value: 5, ..object("u", 6) };
+        assert!(!all.watched(newer));
+        assert_eq!(all.get(&ObjectName::new("ns", "a")).unwrap().meta.resource_version, "6");
     }
 
     fn value(collection: &Collection<u64>) -> Option<u64> {

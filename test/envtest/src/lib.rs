@@ -1,1 +1,49 @@
+//! Real components for tests: etcd, kube-apiserver, FRR-K8s, the operator, and a proxy that misbehaves.
+//!
+//! Everything listens on free loopback ports and lives in temporary directories. What is started here ends with the
+//! process that started it, even if that panics or is killed.
 
+mod control_plane;
+mod daemon;
+mod operator;
+mod process;
+mod proxy;
+mod tools;
+pub mod wait;
+
+pub use control_plane::{ControlPlane, manifests};
+pub use daemon::Daemon;
+pub use operator::Operator;
+pub use process::Process;
+pub use proxy::{Action, Proxy};
+pub use tools::{repository, tools};
+
+/// Why a component could not be started or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A command that ended with a failure.
+    #[error("{0} failed: {1}")]
+    Command(String, String),
+    /// A component that did not come up; with the end of its log.
+    #[error("{name} did not come up: {why}\n--- the end of its log\n{log}")]
+    NotUp {
+        /// The component.
+        name: String,
+        /// What was waited for.
+        why: String,
+        /// The last lines that it logged.
+        log: String,
+    },
+    /// Something on this machine.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Something that the API server said.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// Something with a certificate.
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+    /// Something with a manifest.
+    #[error("{0} can't be read: {1}")]
+    Manifest(String, String),
+}

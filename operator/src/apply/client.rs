@@ -1,0 +1,221 @@
+//! Performs a write and does not rest before its outcome is known.
+
+use std::time::Duration;
+
+use clarion_core::{
+    ConfigurationWrite, ObjectStatus, Write,
+    world::{Configuration, Object, ObjectName, ObjectRef, Service, World},
+};
+use http::Request;
+use kube::Client;
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::warn;
+
+use super::{
+    Apply, Failure, Outcome,
+    request::{BadRequest, Builder, Timing},
+};
+use crate::watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched};
+
+/// The shortest and the longest pause between two attempts to find out what became of a write.
+const SETTLE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Sends writes. Its client must not repeat requests by itself: an outcome that is unknown is looked up instead.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    timing: Timing,
+    requests: Builder,
+}
+
+/// What the write relied on, and what it would leave.
+enum Expected {
+    /// The object is not there yet.
+    Created,
+    /// The object has another version than this afterwards.
+    Changed { from: String },
+    /// The object of this UID is gone afterwards.
+    Deleted { uid: String },
+}
+
+impl Writer {
+    pub fn new(client: Client, timing: Timing) -> Self {
+        Self { client, timing, requests: Builder::new(timing) }
+    }
+
+    /// Performs a write. If it fails or its answer is lost, the object is read until it is certain whether it took place;
+    /// that can last until the API server has given the request up.
+    pub async fn perform(&self, write: Write) -> Outcome {
+        let object = write.object();
+        let started = Instant::now();
+        let (apply, error) = match write {
+            Write::ServiceStatus(write) => {
+                let expected = Expected::Changed { from: write.resource_version.clone() };
+                self.settle::<Service>(&object, self.requests.service_status(&write), expected).await
+            }
+            Write::Configuration(write) => {
+                let expected = match &write {
+                    ConfigurationWrite::Create { .. } => Expected::Created,
+                    ConfigurationWrite::Update { resource_version, .. } => {
+                        Expected::Changed { from: resource_version.clone() }
+                    }
+                    ConfigurationWrite::Delete { uid, .. } => Expected::Deleted { uid: uid.clone() },
+                };
+                self.settle::<Configuration>(&object, self.requests.configuration(&write), expected).await
+            }
+            Write::ObjectStatus(write) => {
+                let request = self.requests.object_status(&write);
+                let expected = Expected::Changed { from: write.resource_version.clone() };
+                match write.status {
+                    ObjectStatus::LoadBalancerPool(_) => self.settle::<Pool>(&object, request, expected).await,
+                    ObjectStatus::AddressReservation(_) => self.settle::<Reservation>(&object, request, expected).await,
+                    ObjectStatus::LoadBalancerAdvertisement(_) => {
+                        self.settle::<Advertisement>(&object, request, expected).await
+                    }
+                    ObjectStatus::RouterPeer(_) => self.settle::<Peer>(&object, request, expected).await,
+                    ObjectStatus::CommunityAlias(_) => self.settle::<Aliases>(&object, request, expected).await,
+                }
+            }
+        };
+        Outcome { object, apply, error, took: started.elapsed() }
+    }
+
+    /// Looks up an object of which the watch can't tell whether it exists.
+    pub async fn look_up<T: Watched>(&self, object: &ObjectName) -> Apply {
+        let mut pause = SETTLE.0;
+        loop {
+            match self.read::<T>(object).await {
+                Ok(found) => return known(object.clone(), found),
+                Err(failure) => warn!(kind = %T::KIND, %object, error = failure.message, "can't be read; tried again"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SETTLE.1);
+        }
+    }
+
+    async fn settle<T: Watched>(
+        &self,
+        object: &ObjectRef,
+        request: Result<Request<Vec<u8>>, BadRequest>,
+        expected: Expected,
+    ) -> (Apply, Option<Failure>) {
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => {
+                let failure = Failure { message: error.to_string(), conflict: false, retry_after: None };
+                return (Box::new(|_| {}), Some(failure));
+            }
+        };
+        let given_up = Instant::now() + self.timing.server;
+        let failure = match &expected {
+            Expected::Deleted { uid } => match self.send::<IgnoredAny>(request).await {
+                Ok(_) => {
+                    let (name, uid) = (object.name.clone(), uid.clone());
+                    let apply = move |world: &mut World| {
+                        T::collection(world).removed(&name, &uid);
+                    };
+                    return (Box::new(apply), None);
+                }
+                Err(failure) => failure,
+            },
+            _ => match self.send::<T::Source>(request).await {
+                Ok(answer) => return (known(object.name.clone(), Some(T::project(answer))), None),
+                Err(failure) => failure,
+            },
+        };
+        let mut pause = SETTLE.0;
+        loop {
+            match self.read::<T>(&object.name).await {
+                Ok(found)
+                    if failure.certain || expected.is_settled_by(found.as_ref()) || Instant::now() >= given_up =>
+                {
+                    return (known(object.name.clone(), found), Some(failure.failure));
+                }
+                // The API server may still be at it.
+                Ok(_) => sleep_until(given_up.min(Instant::now() + pause)).await,
+                Err(failure) => {
+                    warn!(%object, error = failure.message, "the outcome of a write is unknown, and the object can't be read");
+                    sleep(pause).await;
+                }
+            }
+            pause = (pause * 2).min(SETTLE.1);
+        }
+    }
+
+    async fn read<T: Watched>(&self, object: &ObjectName) -> Result<Option<Object<T>>, Failure> {
+        let request = self.requests.read::<T::Source>(object).map_err(|error| Failure {
+            message: error.to_string(),
+            conflict: false,
+            retry_after: None,
+        })?;
+        match self.send::<T::Source>(request).await {
+            Ok(source) => Ok(Some(T::project(source))),
+            Err(failed) if failed.code == Some(404) => Ok(None),
+            Err(failed) => Err(failed.failure),
+        }
+    }
+
+    async fn send<A: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<A, Failed> {
+        match timeout(self.timing.client, self.client.request::<A>(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kube::Error::Api(status))) => {
+                let seconds = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0);
+                Err(Failed {
+                    // Client errors are decided before anything is stored; server errors may come from after that.
+                    certain: (400..500).contains(&status.code),
+                    code: Some(status.code),
+                    failure: Failure {
+                        conflict: matches!(status.code, 404 | 409),
+                        message: status.message,
+                        retry_after: seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
+                    },
+                })
+            }
+            Ok(Err(error)) => Err(Failed::unknown(error.to_string())),
+            Err(_) => Err(Failed::unknown(format!("no answer within {:?}", self.timing.client))),
+        }
+    }
+}
+
+struct Failed {
+    /// The write did not take place, and never will.
+    certain: bool,
+    code: Option<u16>,
+    failure: Failure,
+}
+
+impl Failed {
+    fn unknown(message: String) -> Self {
+        Self { certain: false, code: None, failure: Failure { message, conflict: false, retry_after: None } }
+    }
+}
+
+impl Expected {
+    /// Whether the write has landed, or can't land any more.
+    fn is_settled_by<T>(&self, found: Option<&Object<T>>) -> bool {
+        match (self, found) {
+            (Self::Created, found) => found.is_some(),
+            (Self::Changed { from }, Some(found)) => found.meta.resource_version != *from,
+            (Self::Deleted { uid }, Some(found)) => found.meta.uid != *uid,
+            (_, None) => true,
+        }
+    }
+}
+
+/// Takes what was read of an object into the world.
+fn known<T: Watched>(name: ObjectName, found: Option<Object<T>>) -> Apply {
+    Box::new(move |world| {
+        let collection = T::collection(world);
+        match found {
+            Some(object) => {
+                collection.answered(object);
+            }
+            None => {
+                if let Some(uid) = collection.get(&name).map(|known| known.meta.uid.clone()) {
+                    collection.removed(&name, &uid);
+                }
+            }
+        }
+    })
+}

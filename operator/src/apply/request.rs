@@ -1,0 +1,135 @@
+//! Writes as HTTP requests: method, path, body and preconditions.
+
+use std::time::Duration;
+
+use clarion_api::{
+    self as api,
+    frr::{FRRConfiguration, FrrConfigurationSpec},
+    names,
+};
+use clarion_core::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, world::ObjectName};
+use http::{Method, Request};
+use kube::Resource;
+use serde_json::{Value, json};
+
+/// How long writes may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// The API server gives a request up after that.
+    pub server: Duration,
+    /// We give a request up after that: later than the server does.
+    pub client: Duration,
+}
+
+/// A request that can't be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the request can't be built: {0}; this is a fault of Clarion, please report it")]
+pub struct BadRequest(#[from] http::Error);
+
+/// What is needed to build requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Builder {
+    timing: Timing,
+}
+
+const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+const JSON: &str = "application/json";
+
+impl Builder {
+    pub fn new(timing: Timing) -> Self {
+        Self { timing }
+    }
+
+    /// Only `conditions` are merged by their type; `ingress` is replaced as a whole. With `resourceVersion`, the server
+    /// refuses the patch if the Service has changed; with `uid`, if it is another one.
+    pub fn service_status(&self, write: &ServiceStatusWrite) -> Result<Request<Vec<u8>>, BadRequest> {
+        let mut conditions: Vec<Value> = write.conditions.iter().map(|condition| json!(condition)).collect();
+        conditions.extend(write.remove_conditions.iter().map(|type_| json!({"$patch": "delete", "type": type_})));
+        let mut status = serde_json::Map::from_iter([("conditions".to_owned(), json!(conditions))]);
+        if let Some(addresses) = &write.addresses {
+            let ingress: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
+            status.insert("loadBalancer".to_owned(), json!({ "ingress": ingress }));
+        }
+        let body = json!({
+            "metadata": {"uid": write.uid, "resourceVersion": write.resource_version},
+            "status": status,
+        });
+        let path = path::<k8s_openapi::api::core::v1::Service>(&write.name, "/status");
+        self.build(Method::PATCH, &path, STRATEGIC_MERGE_PATCH, &body)
+    }
+
+    pub fn configuration(&self, write: &ConfigurationWrite) -> Result<Request<Vec<u8>>, BadRequest> {
+        match write {
+            ConfigurationWrite::Create { name, labels, annotations, spec } => {
+                let meta = json!({
+                    "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
+                });
+                let path = FRRConfiguration::url_path(&(), Some(&name.namespace));
+                self.build(Method::POST, &path, JSON, &configuration(&meta, spec))
+            }
+            ConfigurationWrite::Update { name, uid, resource_version, labels, annotations, spec } => {
+                let meta = json!({
+                    "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
+                    "uid": uid, "resourceVersion": resource_version,
+                });
+                self.build(Method::PUT, &path::<FRRConfiguration>(name, ""), JSON, &configuration(&meta, spec))
+            }
+            ConfigurationWrite::Delete { name, uid, resource_version } => {
+                let body = json!({
+                    "apiVersion": "v1", "kind": "DeleteOptions",
+                    "preconditions": {"uid": uid, "resourceVersion": resource_version},
+                });
+                self.build(Method::DELETE, &path::<FRRConfiguration>(name, ""), JSON, &body)
+            }
+        }
+    }
+
+    /// The status is replaced as a whole. The server refuses the patch if the object has changed.
+    pub fn object_status(&self, write: &ObjectStatusWrite) -> Result<Request<Vec<u8>>, BadRequest> {
+        let name = &write.object.name;
+        let (path, status) = match &write.status {
+            ObjectStatus::LoadBalancerPool(status) => (path::<api::LoadBalancerPool>(name, "/status"), json!(status)),
+            ObjectStatus::AddressReservation(status) => {
+                (path::<api::AddressReservation>(name, "/status"), json!(status))
+            }
+            ObjectStatus::LoadBalancerAdvertisement(status) => {
+                (path::<api::LoadBalancerAdvertisement>(name, "/status"), json!(status))
+            }
+            ObjectStatus::RouterPeer(status) => (path::<api::RouterPeer>(name, "/status"), json!(status)),
+            ObjectStatus::CommunityAlias(status) => (path::<api::CommunityAlias>(name, "/status"), json!(status)),
+        };
+        let body = json!([
+            {"op": "replace", "path": "/metadata/uid", "value": write.uid},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": write.resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        self.build(Method::PATCH, &path, JSON_PATCH, &body)
+    }
+
+    /// Reads an object afresh.
+    pub fn read<K: Resource<DynamicType = ()>>(&self, name: &ObjectName) -> Result<Request<Vec<u8>>, BadRequest> {
+        Ok(Request::get(path::<K>(name, "")).body(Vec::new())?)
+    }
+
+    fn build(&self, method: Method, path: &str, content: &str, body: &Value) -> Result<Request<Vec<u8>>, BadRequest> {
+        let timeout = self.timing.server.as_millis();
+        let uri = format!("{path}?fieldManager={}&timeout={timeout}ms", names::FIELD_MANAGER);
+        let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, content);
+        Ok(request.body(body.to_string().into_bytes())?)
+    }
+}
+
+fn path<K: Resource<DynamicType = ()>>(name: &ObjectName, subresource: &str) -> String {
+    let namespace = Some(name.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    format!("{}/{}{subresource}", K::url_path(&(), namespace), name.name)
+}
+
+fn configuration(meta: &Value, spec: &FrrConfigurationSpec) -> Value {
+    json!({
+        "apiVersion": FRRConfiguration::api_version(&()),
+        "kind": FRRConfiguration::kind(&()),
+        "metadata": meta,
+        "spec": spec,
+    })
+}

@@ -1,0 +1,54 @@
+//! The command line.
+
+mod crds;
+mod render;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Addresses for Services of type LoadBalancer, announced over BGP through FRR-K8s.
+#[derive(Debug, Parser)]
+#[command(name = "clarion", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator
+    Run(run::Run),
+    /// Show what the operator would write for manifests in a directory, without a cluster
+    Render(render::Render),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Crds),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error(transparent)]
+    Render(#[from] render::Error),
+    #[error(transparent)]
+    Crds(#[from] crds::Error),
+}
+
+/// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.execute().map_err(Error::from),
+        Command::Render(render) => render.execute().map_err(Error::from),
+        Command::Crds(crds) => crds.execute().map_err(Error::from),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clarion: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

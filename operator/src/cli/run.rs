@@ -1,0 +1,184 @@
+//! `clarion run`
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use clarion_api::names;
+use clarion_core::world::Settings;
+use kube::{Client, Config};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tracing::info;
+
+use crate::{
+    apply::{Timing, Writer},
+    lead::{self, Lost, Takeover, Terms},
+    reconcile::Loop,
+    telemetry::{self, Health, LogFormat, Metrics},
+    watch,
+};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The namespace of FRR-K8s; found out from its objects if not given
+    #[arg(long, env = "CLARION_FRR_K8S_NAMESPACE", value_name = "NAMESPACE")]
+    frr_k8s_namespace: Option<String>,
+    /// A load balancer class to serve; may be given several times
+    #[arg(long, env = "CLARION_LOAD_BALANCER_CLASS", value_name = "CLASS", value_delimiter = ',', default_value = names::DEFAULT_CLASS)]
+    load_balancer_class: Vec<String>,
+    /// What to do with Services that have no class, where their namespace's label does not say
+    #[arg(long, env = "CLARION_CLASS_LESS", value_enum, default_value_t = ClassLess::Ignore)]
+    class_less: ClassLess,
+    /// The namespace of the Lease; that of the Pod, or else `default`
+    #[arg(long, env = "CLARION_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// The name of the Lease
+    #[arg(long, env = "CLARION_LEASE_NAME", value_name = "NAME", default_value = "clarion")]
+    lease_name: String,
+    /// How long others keep off after a renewal of the Lease, in seconds (`15s`); writes time out after a quarter of it
+    #[arg(long, env = "CLARION_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = lease_duration)]
+    lease_duration: Duration,
+    /// Where metrics are served
+    #[arg(long, env = "CLARION_METRICS_ADDR", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    metrics_addr: SocketAddr,
+    /// Where probes are answered
+    #[arg(long, env = "CLARION_HEALTH_ADDR", value_name = "ADDRESS", default_value = "[::]:8080")]
+    health_addr: SocketAddr,
+    /// How log lines look
+    #[arg(long, env = "CLARION_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Writes to the API server in flight at most
+    #[arg(long, env = "CLARION_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_in_flight: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClassLess {
+    /// Serve them
+    Adopt,
+    /// Leave them alone
+    Ignore,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a Pod")]
+    Config(String),
+    #[error("the client for the API server can't be set up: {0}")]
+    Client(#[from] kube::Error),
+    #[error("{0} can't be listened on: {1}; choose others with --health-addr and --metrics-addr")]
+    Listen(String, std::io::Error),
+    #[error("the process can't be set up: {0}")]
+    Process(#[from] std::io::Error),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+/// Whole seconds, at least 2: `15s` or `1m`. The Lease's own field counts seconds.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let (number, factor) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 60),
+        _ => return Err("a duration such as 15s or 1m is needed".to_owned()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    match seconds {
+        Some(seconds @ 2..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("whole seconds between 2s and 3600s are needed".to_owned()),
+    }
+}
+
+impl Run {
+    pub fn execute(self) -> Result<(), Error> {
+        telemetry::log(self.log_format);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(self.operate())
+    }
+
+    async fn operate(self) -> Result<(), Error> {
+        let mut config = config().await?;
+        // Requests that write must not be repeated behind our back, and the Lease must not wait for a slow one.
+        config.default_retry = false;
+        let reader = Client::try_from(config.clone())?;
+        config.read_timeout = Some(self.lease_duration);
+        let writer = Client::try_from(config.clone())?;
+
+        let terms = Terms {
+            namespace: self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
+            name: self.lease_name.clone(),
+            identity: identity(),
+            duration: self.lease_duration,
+        };
+        let timing = Timing { server: terms.write_timeout(), client: terms.write_timeout() + Duration::from_secs(1) };
+        let (health, metrics) = (Health::new(), Metrics::new());
+        telemetry::serve(health.clone(), metrics.clone(), self.health_addr, self.metrics_addr)
+            .await
+            .map_err(|error| Error::Listen(format!("{} or {}", self.health_addr, self.metrics_addr), error))?;
+        info!(version = env!("CARGO_PKG_VERSION"), api = %config.cluster_url, identity = terms.identity, "starting");
+
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let stop = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        let mut stop = Box::pin(stop);
+        let (leadership, takeover) = tokio::select! {
+            acquired = lead::acquire(writer.clone(), terms.clone()) => acquired,
+            () = &mut stop => return Ok(()),
+        };
+        // Lists made after the Lease was acquired show everything that earlier leaders have written.
+        let changes = watch::start(&reader);
+        let add_only_until = (takeover == Takeover::Expired).then(|| Instant::now() + terms.add_only());
+        let run = Loop {
+            settings: Settings {
+                load_balancer_classes: self.load_balancer_class,
+                adopt_class_less: self.class_less == ClassLess::Adopt,
+                frr_k8s_namespace: self.frr_k8s_namespace,
+            },
+            leadership,
+            add_only_until,
+            writer: Writer::new(writer, timing),
+            max_in_flight: usize::from(self.max_in_flight),
+            changes,
+            health,
+            metrics,
+        };
+        Ok(run.run(stop).await?)
+    }
+}
+
+/// In a Pod, the API server by its address, which needs no DNS; else what the kubeconfig says.
+async fn config() -> Result<Config, Error> {
+    if std::env::var_os("KUBECONFIG").is_none()
+        && let Ok(config) = Config::incluster_env()
+    {
+        return Ok(config);
+    }
+    Config::infer().await.map_err(|error| Error::Config(error.to_string()))
+}
+
+/// The Pod's name where there is one, and something that no other process has.
+fn identity() -> String {
+    let name =
+        std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "clarion".to_owned());
+    let started = clarion_api::Timestamp::now().as_nanosecond();
+    format!("{name}_{}_{started:x}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lease_durations() {
+        assert_eq!(lease_duration("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(lease_duration("1m"), Ok(Duration::from_secs(60)));
+        for bad in ["", "15", "1s", "0s", "2h", "-3s", "61m", "1.5s", "99999999999999999999s"] {
+            assert!(lease_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The loop: changes into the world, a plan of the world, writes of the plan, answers into the world.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use clarion_api::Timestamp;
+use clarion_core::{
+    Plan, Severity, World, plan,
+    world::{Configuration, Intent, Kind, ObjectName, ObjectRef, Settings},
+};
+use futures::future::BoxFuture;
+use tokio::{
+    select,
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    apply::{Apply, Queue, Writer},
+    lead::{Leadership, Lost},
+    telemetry::{Health, Metrics, Phase},
+    watch::{self, Change},
+};
+
+/// Planning takes no more than this part of the time while writes are under way. When none is, a plan is made at once.
+const PLANNING_SHARE: u32 = 10;
+/// The loop turns at least this often, so that the probes see that it lives.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Everything that the loop needs.
+pub struct Loop {
+    /// What the operator was told.
+    pub settings: Settings,
+    /// The right to write.
+    pub leadership: Leadership,
+    /// Nothing is taken away before that.
+    pub add_only_until: Option<Instant>,
+    /// Sends writes.
+    pub writer: Writer,
+    /// Writes in flight at most.
+    pub max_in_flight: usize,
+    /// What the watches tell.
+    pub changes: mpsc::Receiver<Change>,
+    /// For the probes.
+    pub health: Health,
+    /// For Prometheus.
+    pub metrics: Metrics,
+}
+
+/// State of the loop.
+struct State {
+    world: World,
+    missing: BTreeSet<Kind>,
+    /// The first change that no plan has seen.
+    dirty_since: Option<Instant>,
+    last_plan: Option<(Instant, Duration)>,
+    look_ups: JoinSet<Apply>,
+    told: BTreeSet<String>,
+}
+
+impl Loop {
+    /// Runs until `stop` is done, or the Lease is lost. Writes that are under way are waited for; nothing is withdrawn.
+    pub async fn run(mut self, stop: BoxFuture<'_, ()>) -> Result<(), Lost> {
+        let mut queue = Queue::new(self.writer.clone(), self.metrics.clone(), self.max_in_flight);
+        let mut state = State {
+            world: World {
+                settings: self.settings.clone(),
+                add_only: self.add_only_until.is_some(),
+                ..World::default()
+            },
+            missing: watch::KINDS.into(),
+            dirty_since: None,
+            last_plan: None,
+            look_ups: JoinSet::new(),
+            told: BTreeSet::new(),
+        };
+        let leadership = self.leadership.clone();
+        let mut lost = std::pin::pin!(leadership.keep());
+        let mut stop = stop;
+        self.health.set(Phase::Syncing(state.missing.clone()));
+        self.metrics.leading(true);
+        loop {
+            while let Ok(change) = self.changes.try_recv() {
+                self.take(change, &mut state);
+            }
+            if state.world.add_only && self.add_only_until.is_none_or(|until| Instant::now() >= until) {
+                state.world.add_only = false;
+                state.dirty();
+            }
+            let mut wake = Instant::now() + TURN;
+            if state.missing.is_empty() {
+                wake = wake.min(self.plan(&mut state, &mut queue));
+                // Checked last, right before requests are sent.
+                if self.leadership.may_write()
+                    && let Some(at) = queue.start(&mut state.world)
+                {
+                    wake = wake.min(at);
+                }
+                if queue.is_idle() && state.look_ups.is_empty() {
+                    state.forget_deleted();
+                }
+            }
+            if let Some(until) = self.add_only_until.filter(|_| state.world.add_only) {
+                wake = wake.min(until);
+            }
+            let phase = if state.missing.is_empty() { Phase::Leading } else { Phase::Syncing(state.missing.clone()) };
+            self.health.set(phase);
+            select! {
+                lost = &mut lost => return Err(lost),
+                () = &mut stop => break,
+                Some(change) = self.changes.recv() => self.take(change, &mut state),
+                outcome = queue.settled() => {
+                    queue.take(outcome, &mut state.world);
+                    state.dirty();
+                }
+                Some(Ok(apply)) = state.look_ups.join_next() => {
+                    apply(&mut state.world);
+                    state.dirty();
+                }
+                () = sleep_until(wake) => {}
+            }
+        }
+        info!("stopping; waiting for writes under way");
+        queue.replace(Vec::new());
+        while !queue.is_idle() {
+            select! {
+                lost = &mut lost => return Err(lost),
+                outcome = queue.settled() => queue.take(outcome, &mut state.world),
+            }
+        }
+        self.leadership.release().await;
+        Ok(())
+    }
+
+    /// Makes a plan if there is something new and it is time; returns when to look again.
+    fn plan(&self, state: &mut State, queue: &mut Queue) -> Instant {
+        let now = Instant::now();
+        let later = now + TURN;
+        let Some(since) = state.dirty_since else { return later };
+        if let Some((at, took)) = state.last_plan
+            && !queue.is_empty()
+            && now < at + took * PLANNING_SHARE
+        {
+            return at + took * PLANNING_SHARE;
+        }
+        state.world.now = Timestamp::now();
+        let Plan { writes, findings } = plan(&state.world);
+        let took = now.elapsed();
+        state.last_plan = Some((Instant::now(), took));
+        state.dirty_since = None;
+        self.metrics.planned(took);
+        debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
+        if !writes.is_empty() {
+            self.metrics.reacted(since.elapsed());
+        }
+        queue.replace(writes);
+        let lines =
+            findings.iter().map(|(object, f)| (f.severity, format!("{object}: {}: {}", f.reason.name(), f.message)));
+        let mut told = BTreeSet::new();
+        for (severity, line) in lines {
+            if !state.told.contains(&line) {
+                match severity {
+                    Severity::Error => error!("{line}"),
+                    Severity::Warning => warn!("{line}"),
+                }
+            }
+            told.insert(line);
+        }
+        state.told = told;
+        later
+    }
+
+    fn take(&self, change: Change, state: &mut State) {
+        let installed = state.world.frr_k8s_installed;
+        let effect = (change.apply)(&mut state.world);
+        if effect.synced && state.missing.remove(&change.kind) {
+            debug!(kind = %change.kind, "known");
+            if state.missing.is_empty() {
+                let namespace = state.world.frr_k8s_namespace().to_owned();
+                info!(frr_k8s_namespace = namespace, "all kinds are known; FRRConfigurations go to this namespace");
+                // Chosen once: objects must not move because others come and go.
+                state.world.settings.frr_k8s_namespace = Some(namespace);
+            }
+        }
+        if installed != state.world.frr_k8s_installed || (effect.synced && change.kind == Kind::FRRConfiguration) {
+            if state.world.frr_k8s_installed {
+                info!("FRR-K8s is installed");
+            } else {
+                warn!("FRR-K8s is not installed: addresses are allocated but not announced until its CRDs appear");
+            }
+        }
+        if effect.changed {
+            state.dirty();
+        }
+        for name in effect.unknown {
+            self.look_up(name, state);
+        }
+    }
+
+    /// Finds out whether an object of ours exists. Only FRRConfigurations are created by us.
+    fn look_up(&self, name: ObjectName, state: &mut State) {
+        let object = ObjectRef::new(Kind::FRRConfiguration, name.clone());
+        state.world.unsettled.insert(object.clone(), Intent::default());
+        let writer = self.writer.clone();
+        state.look_ups.spawn(async move {
+            let apply = writer.look_up::<Configuration>(&name).await;
+            let settled: Apply = Box::new(move |world| {
+                world.unsettled.remove(&object);
+                apply(world);
+            });
+            settled
+        });
+    }
+}
+
+impl State {
+    fn dirty(&mut self) {
+        self.dirty_since.get_or_insert_with(Instant::now);
+    }
+
+    /// With no answer outstanding, none can bring a deleted object back.
+    fn forget_deleted(&mut self) {
+        let World { services, configurations, pools, reservations, advertisements, peers, communities, .. } =
+            &mut self.world;
+        services.forget_deleted();
+        configurations.forget_deleted();
+        pools.forget_deleted();
+        reservations.forget_deleted();
+        advertisements.forget_deleted();
+        peers.forget_deleted();
+        communities.forget_deleted();
+        self.world.nodes.forget_deleted();
+        self.world.namespaces.forget_deleted();
+        self.world.endpoint_slices.forget_deleted();
+        self.world.sessions.forget_deleted();
+    }
+}

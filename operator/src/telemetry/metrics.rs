@@ -1,0 +1,93 @@
+//! Prometheus metrics.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use clarion_core::world::Kind;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::apply::Failure;
+
+type Labels = [(&'static str, String); 2];
+
+/// The metrics of the process.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    plans: Histogram,
+    writes: Family<Labels, Counter>,
+    write_seconds: Histogram,
+    edge_seconds: Histogram,
+    leading: Gauge,
+}
+
+/// From 100 µs to 13 s, doubling.
+fn histogram() -> Histogram {
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.0001, 2.0, 18))
+}
+
+impl Metrics {
+    /// All zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("clarion");
+        let (plans, write_seconds, edge_seconds) = (histogram(), histogram(), histogram());
+        let (writes, leading) = (Family::default(), Gauge::default());
+        registry.register_with_unit("plan", "Time to make a plan", Unit::Seconds, plans.clone());
+        registry.register("writes", "Writes to the API server by kind and outcome", writes.clone());
+        registry.register_with_unit(
+            "write",
+            "Time until the outcome of a write was known",
+            Unit::Seconds,
+            write_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "edge_to_write",
+            "Time from the first change that a plan took up to its first write",
+            Unit::Seconds,
+            edge_seconds.clone(),
+        );
+        registry.register("leading", "1 if this process has the Lease", leading.clone());
+        Self { registry: Arc::new(Mutex::new(registry)), plans, writes, write_seconds, edge_seconds, leading }
+    }
+
+    /// A plan was made.
+    pub fn planned(&self, took: Duration) {
+        self.plans.observe(took.as_secs_f64());
+    }
+
+    /// The first write of a plan has started, so long after the first change that led to it.
+    pub fn reacted(&self, after: Duration) {
+        self.edge_seconds.observe(after.as_secs_f64());
+    }
+
+    /// The outcome of a write is known.
+    pub fn written(&self, kind: Kind, failure: Option<&Failure>, took: Duration) {
+        let outcome = match failure {
+            None => "ok",
+            Some(failure) if failure.conflict => "conflict",
+            Some(_) => "failed",
+        };
+        self.writes.get_or_create(&[("kind", kind.to_string()), ("outcome", outcome.to_owned())]).inc();
+        self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Whether this process has the Lease.
+    pub fn leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
+    }
+
+    /// In the text format that Prometheus scrapes.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}

@@ -1,0 +1,191 @@
+//! Reflectors: watches that keep a [`World`] up to date, holding no more of each object than a plan needs.
+
+mod project;
+
+use std::{pin::pin, time::Duration};
+
+use clarion_core::{
+    World,
+    world::{Collection, Kind, Object, ObjectName},
+};
+use futures::StreamExt as _;
+use kube::{
+    Api, Client,
+    runtime::watcher::{self, Event, watcher},
+};
+pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// A kind that is watched, as the [`World`] keeps it.
+pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
+    /// The kind as the API server gives it.
+    type Source: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static;
+
+    /// Its name.
+    const KIND: Kind;
+    /// Part of FRR-K8s, so that its CRD may be missing.
+    const OPTIONAL: bool = false;
+
+    /// Takes from an object what a plan needs.
+    fn project(source: Self::Source) -> Object<Self>;
+    /// Where the world keeps this kind.
+    fn collection(world: &mut World) -> &mut Collection<Self>;
+}
+
+/// Something that a watch has to tell.
+pub struct Change {
+    /// The kind that it is about.
+    pub kind: Kind,
+    /// Takes it into the world.
+    pub apply: Box<dyn FnOnce(&mut World) -> Effect + Send>,
+}
+
+/// What a change did.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// The world is another one now.
+    pub changed: bool,
+    /// The kind is known completely, for the first time or again.
+    pub synced: bool,
+    /// Objects that must be looked up: the watch can't tell whether they exist.
+    pub unknown: Vec<ObjectName>,
+}
+
+/// The shortest and the longest time between two attempts after an error.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The time between two looks for a CRD that is not installed.
+const MISSING: Duration = Duration::from_secs(1);
+
+/// Starts to watch every kind. Ends with the receiver.
+pub fn start(client: &Client) -> mpsc::Receiver<Change> {
+    use clarion_core::world as w;
+    let (sender, receiver) = mpsc::channel(1024);
+    spawn::<w::Service>(client, &sender);
+    spawn::<w::EndpointSlice>(client, &sender);
+    spawn::<w::Node>(client, &sender);
+    spawn::<w::Namespace>(client, &sender);
+    spawn::<Pool>(client, &sender);
+    spawn::<Reservation>(client, &sender);
+    spawn::<Advertisement>(client, &sender);
+    spawn::<Peer>(client, &sender);
+    spawn::<Aliases>(client, &sender);
+    spawn::<w::Configuration>(client, &sender);
+    spawn::<w::Session>(client, &sender);
+    receiver
+}
+
+/// The kinds that must be known completely before anything is written.
+pub const KINDS: [Kind; 11] = [
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::LoadBalancerPool,
+    Kind::AddressReservation,
+    Kind::LoadBalancerAdvertisement,
+    Kind::RouterPeer,
+    Kind::CommunityAlias,
+    Kind::FRRConfiguration,
+    Kind::BGPSessionState,
+];
+
+fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
+    let (api, sender) = (Api::<T::Source>::all(client.clone()), sender.clone());
+    tokio::spawn(async move { run::<T>(api, sender).await });
+}
+
+async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
+    let mut events = pin!(watcher(api, watcher::Config::default()));
+    let mut failures = 0_u32;
+    let mut missing = false;
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok(event) => {
+                if std::mem::take(&mut missing) {
+                    info!(kind = %T::KIND, "the CRD is installed now");
+                }
+                failures = 0;
+                change::<T>(event)
+            }
+            Err(error) if is_missing(&error) => {
+                let change = T::OPTIONAL.then(gone::<T>);
+                if !std::mem::replace(&mut missing, true) {
+                    warn!(kind = %T::KIND, "the CRD is not installed; waiting for it");
+                } else if T::OPTIONAL {
+                    tokio::time::sleep(MISSING).await;
+                    continue;
+                }
+                if let Some(change) = change
+                    && sender.send(change).await.is_err()
+                {
+                    return;
+                }
+                tokio::time::sleep(MISSING).await;
+                continue;
+            }
+            Err(error) => {
+                let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
+                failures += 1;
+                warn!(kind = %T::KIND, %error, "the watch failed; it is tried again");
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+        };
+        if sender.send(change).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether the API server does not know the kind.
+fn is_missing(error: &watcher::Error) -> bool {
+    use watcher::Error;
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 404
+        }
+        _ => false,
+    }
+}
+
+fn change<T: Watched>(event: Event<T::Source>) -> Change {
+    let apply: Box<dyn FnOnce(&mut World) -> Effect + Send> = match event {
+        Event::Init => Box::new(|world| {
+            T::collection(world).list_begins();
+            Effect::default()
+        }),
+        Event::Apply(source) | Event::InitApply(source) => {
+            let object = T::project(source);
+            Box::new(move |world| Effect { changed: T::collection(world).watched(object), ..Effect::default() })
+        }
+        Event::Delete(source) => {
+            let meta = T::project(source).meta;
+            Box::new(move |world| Effect {
+                changed: T::collection(world).removed(&meta.name, &meta.uid),
+                ..Effect::default()
+            })
+        }
+        Event::InitDone => Box::new(|world| {
+            let unknown = T::collection(world).list_ended();
+            if T::KIND == Kind::FRRConfiguration {
+                world.frr_k8s_installed = true;
+            }
+            Effect { changed: true, synced: true, unknown }
+        }),
+    };
+    Change { kind: T::KIND, apply }
+}
+
+/// The CRD is not installed: there is no object, and that is known.
+fn gone<T: Watched>() -> Change {
+    let apply = |world: &mut World| {
+        *T::collection(world) = Collection::default();
+        if T::KIND == Kind::FRRConfiguration {
+            world.frr_k8s_installed = false;
+        }
+        Effect { changed: true, synced: true, unknown: Vec::new() }
+    };
+    Change { kind: T::KIND, apply: Box::new(apply) }
+}

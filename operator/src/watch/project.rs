@@ -1,0 +1,223 @@
+//! From what the API server gives to what a plan needs.
+
+use std::collections::BTreeMap;
+
+use clarion_api::{
+    self as api, ObjectMeta,
+    frr::{BGPSessionState, FRRConfiguration},
+    names,
+};
+use clarion_core::{
+    World,
+    world::{
+        Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, Kind, Meta, Namespace, Node, Object,
+        ObjectName, Service, Session,
+    },
+};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use kube::core::DeserializeGuard;
+
+use super::Watched;
+
+/// A LoadBalancerPool.
+pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolStatus>;
+/// An AddressReservation.
+pub type Reservation = Custom<api::AddressReservationSpec, api::reservation::AddressReservationStatus>;
+/// A LoadBalancerAdvertisement.
+pub type Advertisement = Custom<api::LoadBalancerAdvertisementSpec, api::status::Status>;
+/// A RouterPeer.
+pub type Peer = Custom<api::RouterPeerSpec, api::peer::RouterPeerStatus>;
+/// A CommunityAlias.
+pub type Aliases = Custom<api::CommunityAliasSpec, api::status::Status>;
+
+fn meta(meta: ObjectMeta) -> Meta {
+    Meta {
+        name: ObjectName::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
+        uid: meta.uid.unwrap_or_default(),
+        resource_version: meta.resource_version.unwrap_or_default(),
+        generation: meta.generation,
+        created: meta.creation_timestamp.map(|time| time.0),
+        deleting: meta.deletion_timestamp.is_some(),
+        labels: meta.labels.unwrap_or_default(),
+    }
+}
+
+impl Watched for Service {
+    type Source = core::Service;
+
+    const KIND: Kind = Kind::Service;
+
+    fn project(source: core::Service) -> Object<Self> {
+        let spec = source.spec.unwrap_or_default();
+        let status = source.status.unwrap_or_default();
+        let annotations = source.metadata.annotations.clone().unwrap_or_default();
+        let is_ours = |key: &String| names::ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+        let ingress = status.load_balancer.and_then(|status| status.ingress).unwrap_or_default();
+        let addresses: Vec<_> = ingress.iter().filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect();
+        let value = Self {
+            is_load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
+            class: spec.load_balancer_class,
+            load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
+            families: spec.ip_families.iter().flatten().filter_map(|family| family_named(family)).collect(),
+            requires_dual_stack: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
+            is_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            annotations: annotations.into_iter().filter(|(key, _)| is_ours(key)).collect(),
+            other_ingress: ingress.len() - addresses.len(),
+            addresses,
+            conditions: status
+                .conditions
+                .into_iter()
+                .flatten()
+                .filter(|c| [names::ADDRESS_ALLOCATED, names::ANNOUNCED].contains(&c.type_.as_str()))
+                .collect(),
+        };
+        Object { meta: meta(source.metadata), value }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.services
+    }
+}
+
+fn family_named(name: &str) -> Option<Family> {
+    Family::ALL.into_iter().find(|family| family.name() == name)
+}
+
+impl Watched for EndpointSlice {
+    type Source = discovery::EndpointSlice;
+
+    const KIND: Kind = Kind::EndpointSlice;
+
+    fn project(source: discovery::EndpointSlice) -> Object<Self> {
+        let mut meta = meta(source.metadata);
+        let service = meta.labels.remove("kubernetes.io/service-name").unwrap_or_default();
+        meta.labels = BTreeMap::new();
+        let endpoints = source.endpoints.into_iter().map(|endpoint| {
+            let conditions = endpoint.conditions.unwrap_or_default();
+            let (serving, terminating) = (conditions.serving.unwrap_or(true), conditions.terminating.unwrap_or(false));
+            Endpoint {
+                node: endpoint.node_name.map(Into::into),
+                ready: conditions.ready.unwrap_or(true),
+                serving_while_terminating: serving && terminating,
+            }
+        });
+        let endpoints = endpoints.collect();
+        Object { meta, value: Self { service, endpoints } }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.endpoint_slices
+    }
+}
+
+impl Watched for Node {
+    type Source = core::Node;
+
+    const KIND: Kind = Kind::Node;
+
+    fn project(source: core::Node) -> Object<Self> {
+        Object { meta: meta(source.metadata), value: Self }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.nodes
+    }
+}
+
+impl Watched for Namespace {
+    type Source = core::Namespace;
+
+    const KIND: Kind = Kind::Namespace;
+
+    fn project(source: core::Namespace) -> Object<Self> {
+        Object { meta: meta(source.metadata), value: Self }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.namespaces
+    }
+}
+
+/// One of Clarion's own kinds. An object that can't be read becomes a value that says so, not a broken watch.
+macro_rules! custom {
+    ($($projected:ident from $source:ident in $field:ident),+ $(,)?) => {
+        $(
+            impl Watched for $projected {
+                type Source = DeserializeGuard<api::$source>;
+
+                const KIND: Kind = Kind::$source;
+
+                fn project(source: Self::Source) -> Object<Self> {
+                    match source.0 {
+                        Ok(object) => Object {
+                            meta: meta(object.metadata),
+                            value: Custom { spec: Ok(object.spec), status: object.status },
+                        },
+                        Err(invalid) => {
+                            Object { meta: meta(invalid.metadata), value: Custom { spec: Err(invalid.error), status: None } }
+                        }
+                    }
+                }
+
+                fn collection(world: &mut World) -> &mut Collection<Self> {
+                    &mut world.$field
+                }
+            }
+        )+
+    };
+}
+
+custom! {
+    Pool from LoadBalancerPool in pools,
+    Reservation from AddressReservation in reservations,
+    Advertisement from LoadBalancerAdvertisement in advertisements,
+    Peer from RouterPeer in peers,
+    Aliases from CommunityAlias in communities,
+}
+
+impl Watched for Configuration {
+    type Source = DeserializeGuard<FRRConfiguration>;
+
+    const KIND: Kind = Kind::FRRConfiguration;
+    const OPTIONAL: bool = true;
+
+    fn project(source: Self::Source) -> Object<Self> {
+        let (mut metadata, spec) = match source.0 {
+            Ok(object) => (object.metadata, object.spec),
+            Err(invalid) => (invalid.metadata, api::frr::FrrConfigurationSpec::default()),
+        };
+        let annotations = metadata.annotations.take().unwrap_or_default();
+        let meta = meta(metadata);
+        let value = Self::new(&meta.labels, annotations, spec);
+        Object { meta, value }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.configurations
+    }
+}
+
+impl Watched for Session {
+    type Source = DeserializeGuard<BGPSessionState>;
+
+    const KIND: Kind = Kind::BGPSessionState;
+    const OPTIONAL: bool = true;
+
+    fn project(source: Self::Source) -> Object<Self> {
+        let (metadata, status) = match source.0 {
+            Ok(object) => (object.metadata, object.status.unwrap_or_default()),
+            Err(invalid) => (invalid.metadata, api::frr::BgpSessionStateStatus::default()),
+        };
+        let value = Self {
+            node: status.node.unwrap_or_default(),
+            peer: status.peer.unwrap_or_default(),
+            vrf: status.vrf.unwrap_or_default(),
+            established: status.bgp_status.as_deref() == Some("Established"),
+        };
+        Object { meta: meta(metadata), value }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.sessions
+    }
+}

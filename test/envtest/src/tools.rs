@@ -1,0 +1,29 @@
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::Error;
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// The directory with a component's binaries, built first if need be: see `test/tools/build`.
+///
+/// # Errors
+/// If the component can't be built; what went wrong was printed.
+pub fn tools(component: &str) -> Result<PathBuf, Error> {
+    let output = Command::new(repository().join("test/tools/build"))
+        .arg(component)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(Error::Command(format!("test/tools/build {component}"), "see above".to_owned()));
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}

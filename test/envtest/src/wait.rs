@@ -1,0 +1,23 @@
+//! Waiting for something to become true.
+
+use std::{fmt::Display, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take on a loaded machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries until `check` returns a value.
+///
+/// # Errors
+/// With what it last complained of, when [`PATIENCE`] is at an end.
+pub async fn until<T, E: Display>(what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> Result<T, String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match check().await {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() >= end => return Err(format!("{what} did not come to be: {error}")),
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The main job, end to end.
+
+use clarion_envtest::{Daemon, Operator, wait};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use serde_json::json;
+
+use crate::cluster::{Cluster, endpoints, host_prefix, object, service};
+
+#[tokio::test]
+async fn a_service_gets_an_address_that_the_real_daemon_announces() {
+    let cluster = Cluster::start().await;
+    let daemons = [Daemon::start(&cluster.0, "node-a").unwrap(), Daemon::start(&cluster.0, "node-b").unwrap()];
+    let mut operator = Operator::start(&cluster.0).unwrap();
+    operator.leading().await.unwrap();
+
+    let services = [service("v4", &["IPv4"]), service("v6", &["IPv6"]), service("both", &["IPv6", "IPv4"])];
+    cluster.0.apply(&services).await.unwrap();
+    cluster.becomes("service", "v4", "clarionlb.io/Announced", "False", "NoReadyEndpoints").await;
+    cluster.0.apply(&["v4", "v6", "both"].map(endpoints)).await.unwrap();
+    let addresses = cluster.all_announced(&["v4", "v6", "both"]).await;
+    assert!(addresses["v4"][0].is_ipv4() && addresses["v6"][0].is_ipv6());
+    let families: Vec<bool> = addresses["both"].iter().map(|address| address.is_ipv4()).collect();
+    assert_eq!(families, [false, true], "in the order of spec.ipFamilies");
+
+    let mut expected: Vec<_> = addresses.values().flatten().map(|address| host_prefix(*address)).collect();
+    expected.sort();
+    for (daemon, node) in daemons.iter().zip(["node-a", "node-b"]) {
+        cluster.converted(node).await;
+        wait::until("the networks in FRR's configuration", async || {
+            let mut networks = daemon.networks();
+            networks.sort();
+            if networks == expected { Ok(()) } else { Err(format!("{networks:?}\n{}", daemon.configuration())) }
+        })
+        .await
+        .unwrap();
+    }
+    let message = cluster.becomes("service", "both", "clarionlb.io/AddressAllocated", "True", "Allocated").await;
+    assert!(message.contains("from pool main"), "{message}");
+    cluster.becomes("service", "v4", "clarionlb.io/Announced", "Unknown", "Unconfirmed").await;
+    for (kind, name) in [("lbpool", "main"), ("lbpeer", "tor"), ("lbadv", "all")] {
+        cluster.becomes(kind, name, "Ready", "True", "Valid").await;
+    }
+    let table = cluster.0.kubectl(&["get", "clarion"]).unwrap();
+    assert!(
+        table.contains("loadbalancerpool.clarionlb.io/main") && table.contains("IPv4 2/256, IPv6 2/256"),
+        "{table}"
+    );
+
+    // The last Service goes: its prefixes do, the sessions stay.
+    for name in ["v4", "v6", "both"] {
+        cluster.services().delete(name, &Default::default()).await.unwrap();
+    }
+    wait::until("the withdrawal", async || match cluster.announced().await {
+        Ok(announced) if announced.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    let left = cluster.configurations().list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].spec.bgp.as_ref().unwrap().routers[0].neighbors.len(), 1, "the session stays");
+}
+
+#[tokio::test]
+async fn nothing_is_written_at_a_restart_and_nothing_is_withdrawn_at_a_stop() {
+    let cluster = Cluster::start().await;
+    let mut operator = Operator::start(&cluster.0).unwrap();
+    cluster.add_services(&["a", "b", "c"]).await;
+    let addresses = cluster.all_announced(&["a", "b", "c"]).await;
+    cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
+    wait::until("the counts", async || {
+        let table = cluster.0.kubectl(&["get", "lbpool"]).unwrap();
+        if table.contains("IPv4 3/256") { Ok(()) } else { Err(table) }
+    })
+    .await
+    .unwrap();
+    let versions = async || {
+        let mut versions = Vec::new();
+        for kind in ["services", "frrconfigurations", "lbpool", "lbpeer", "lbadv"] {
+            let list = cluster.0.kubectl(&["get", kind, "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]);
+            versions.push(list.unwrap());
+        }
+        versions
+    };
+    let before = versions().await;
+
+    operator.process.signal("TERM").unwrap();
+    assert_eq!(operator.ended().await.unwrap(), 0, "{}", operator.process.log());
+    assert_eq!(versions().await, before, "a stop writes nothing");
+
+    let mut operator = Operator::start(&cluster.0).unwrap();
+    operator.leading().await.unwrap();
+    // It has made its first plan when it acts on something that is new.
+    cluster.add_services(&["d"]).await;
+    let with_d = cluster.all_announced(&["a", "b", "c", "d"]).await;
+    assert!(addresses.iter().all(|(name, address)| with_d[name] == *address));
+    let log = operator.process.log();
+    let first = log.lines().find(|line| line.contains("planned")).unwrap();
+    assert!(first.contains("writes=0"), "the first plan after a restart has nothing to write: {first}\n{log}");
+}
+
+#[tokio::test]
+async fn a_bad_pool_has_a_condition_and_the_others_work() {
+    let cluster = Cluster::start().await;
+    let garbage = [
+        ("cidr-33", "10.0.0.0/33", "neither a CIDR"),
+        ("backwards", "10.0.0.9-10.0.0.1", "did you mean 10.0.0.1-10.0.0.9?"),
+        ("families", "::1-10.0.0.1", "different IP families"),
+        ("everything", "2001:db8::/0", "whole address space"),
+    ];
+    // An API server that does not check: the rules of an older, or an edited, CRD.
+    let crds: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+        Api::all(cluster.0.client());
+    let mut crd = crds.get("loadbalancerpools.clarionlb.io").await.unwrap();
+    let mut spec = serde_json::to_value(&crd.spec).unwrap();
+    let addresses = "/versions/0/schema/openAPIV3Schema/properties/spec/properties/addresses";
+    let schema = spec.pointer_mut(addresses).unwrap();
+    schema.as_object_mut().unwrap().remove("minItems");
+    schema["items"].as_object_mut().unwrap().remove("x-kubernetes-validations").unwrap();
+    crd.spec = serde_json::from_value(spec).unwrap();
+    crds.replace("loadbalancerpools.clarionlb.io", &Default::default(), &crd).await.unwrap();
+    let pool = |name: &str, addresses: serde_json::Value| {
+        object(json!({
+            "apiVersion": "clarionlb.io/v1beta1", "kind": "LoadBalancerPool",
+            "metadata": {"name": name}, "spec": {"addresses": addresses},
+        }))
+    };
+    wait::until("the edited CRD", async || {
+        let objects = garbage.iter().map(|(name, text, _)| pool(name, json!([text])));
+        let objects: Vec<_> = objects.chain([pool("empty", json!([]))]).collect();
+        cluster.0.apply(&objects).await
+    })
+    .await
+    .unwrap();
+
+    let _operator = Operator::start(&cluster.0).unwrap();
+    for (name, text, why) in garbage {
+        let message = cluster.becomes("lbpool", name, "Ready", "False", "InvalidAddresses").await;
+        assert!(message.contains(text) && message.contains(why), "{message}");
+    }
+    cluster.becomes("lbpool", "empty", "Ready", "False", "NoAddresses").await;
+    cluster.becomes("lbpool", "main", "Ready", "True", "Valid").await;
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+}
+
+#[tokio::test]
+async fn without_frr_k8s_it_is_healthy_says_so_and_goes_on_when_that_appears() {
+    let cluster = Cluster(clarion_envtest::ControlPlane::with_clarion().await.unwrap());
+    cluster.0.apply(&crate::cluster::basics()).await.unwrap();
+    let mut operator = Operator::start(&cluster.0).unwrap();
+    operator.leading().await.unwrap();
+    assert_eq!(operator.get("/livez").await.unwrap().0, 200);
+    cluster.add_services(&["a"]).await;
+    cluster.becomes("service", "a", "clarionlb.io/Announced", "False", "FRRK8sNotInstalled").await;
+    cluster.becomes("lbpeer", "tor", "Ready", "False", "FRRK8sNotInstalled").await;
+    assert_eq!(cluster.addresses().await.unwrap().len(), 1, "allocation does not wait");
+    assert!(operator.process.log().contains("FRR-K8s is not installed"), "{}", operator.process.log());
+
+    cluster.0.install_frr_k8s().await.unwrap();
+    cluster.all_announced(&["a"]).await;
+    cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
+    cluster.becomes("service", "a", "clarionlb.io/Announced", "Unknown", "Unconfirmed").await;
+}
+
+#[tokio::test]
+async fn two_nodes_of_one_hostname_label_are_reported_and_served() {
+    let cluster = Cluster::start().await;
+    let twin = object(json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "twin", "labels": {"kubernetes.io/hostname": "node-a"}},
+    }));
+    let nameless = object(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "nameless"}}));
+    cluster.0.apply(&[twin, nameless]).await.unwrap();
+    let _operator = Operator::start(&cluster.0).unwrap();
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "True", "HostnameLabel").await;
+    assert!(message.contains("node-a, twin have the same label"), "{message}");
+    assert!(message.contains("nameless has no label"), "{message}");
+    let objects = cluster.configurations().list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(objects.len(), 1);
+    assert_eq!(hosts(&objects[0]), ["node-a", "node-b"]);
+}
+
+fn hosts(configuration: &clarion_api::frr::FRRConfiguration) -> Vec<String> {
+    let selector = configuration.spec.node_selector.clone().unwrap();
+    selector.match_expressions.unwrap()[0].values.clone().unwrap()
+}
+
+#[tokio::test]
+async fn when_the_last_node_of_an_object_goes_the_object_goes() {
+    let cluster = Cluster::start().await;
+    let _operator = Operator::start(&cluster.0).unwrap();
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.0.client());
+    nodes.delete("node-a", &Default::default()).await.unwrap();
+    wait::until("one host less", async || {
+        let objects = cluster.configurations().list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        let hosts: Vec<_> = objects.iter().flat_map(hosts).collect();
+        if hosts == ["node-b"] { Ok(()) } else { Err(format!("{hosts:?}")) }
+    })
+    .await
+    .unwrap();
+    nodes.delete("node-b", &Default::default()).await.unwrap();
+    wait::until("no object", async || {
+        let objects = cluster.configurations().list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        for object in &objects {
+            assert!(!hosts(object).is_empty(), "{} selects In []", object.name_any());
+        }
+        if objects.is_empty() { Ok(()) } else { Err(format!("{} left", objects.len())) }
+    })
+    .await
+    .unwrap();
+    cluster.becomes("service", "a", "clarionlb.io/Announced", "False", "NoNode").await;
+    cluster.0.apply(&[crate::cluster::node("node-c")]).await.unwrap();
+    cluster.all_announced(&["a"]).await;
+}

@@ -1,0 +1,15 @@
+//! Tests against real components: a control plane for each test, the operator as a process, FRR-K8s's own daemon.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod cluster;
+mod crds;
+mod faults;
+mod first_address;
+mod frr_types;
