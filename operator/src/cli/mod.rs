@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crds;
+mod reasons;
 mod render;
 mod run;
 
@@ -24,6 +25,8 @@ enum Command {
     Render(render::Render),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
+    /// Print the catalogue of reasons that conditions have
+    Reasons(reasons::Reasons),
 }
 
 /// Why a command failed.
@@ -35,6 +38,8 @@ enum Error {
     Render(#[from] render::Error),
     #[error(transparent)]
     Crds(#[from] crds::Error),
+    #[error(transparent)]
+    Reasons(#[from] reasons::Error),
 }
 
 /// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1.
@@ -43,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute().map_err(Error::from),
         Command::Render(render) => render.execute().map_err(Error::from),
         Command::Crds(crds) => crds.execute().map_err(Error::from),
+        Command::Reasons(reasons) => reasons.execute().map_err(Error::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

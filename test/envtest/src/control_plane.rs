@@ -53,13 +53,14 @@ impl ControlPlane {
         Ok(this)
     }
 
-    /// Starts a control plane with Clarion's CRDs.
+    /// Starts a control plane with everything of `config/`. The Deployment stays without Pods.
     ///
     /// # Errors
     /// If a component can't be built or does not come up.
     pub async fn with_clarion() -> Result<Self, Error> {
         let this = Self::start().await?;
-        this.apply(&manifests(&repository().join("crds"))?).await?;
+        let rendered = this.kubectl(&["kustomize", "config/"])?;
+        this.apply(&parse("config/", &rendered)?).await?;
         Ok(this)
     }
 
@@ -226,9 +227,14 @@ pub fn manifests(path: &Path) -> Result<Vec<DynamicObject>, Error> {
             files.iter().filter(|file| file.extension().is_some_and(|e| e == "yaml")).map(|file| manifests(file));
         return Ok(each.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect());
     }
-    let error = |error: &dyn std::fmt::Display| Error::Manifest(path.display().to_string(), error.to_string());
-    let text = std::fs::read_to_string(path).map_err(|e| error(&e))?;
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).map_err(|e| error(&e))?;
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Error::Manifest(name.clone(), error.to_string()))?;
+    parse(&name, &text)
+}
+
+fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Error> {
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| Error::Manifest(name.to_owned(), error.to_string()))?;
     documents.into_iter().filter(|document| !document.is_null()).map(object).collect()
 }
 

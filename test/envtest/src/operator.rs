@@ -23,7 +23,7 @@ impl Operator {
     /// # Errors
     /// If it can't be built or started.
     pub fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
-        Self::start_with(control_plane, &control_plane.kubeconfig(), &[])
+        Self::start_with(control_plane, &control_plane.operator_kubeconfig(), &[])
     }
 
     /// Starts the operator with another kubeconfig and further arguments.
@@ -34,6 +34,7 @@ impl Operator {
         let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
         let mut all = vec!["run", "--health-addr", &address, "--metrics-addr", &address];
+        all.extend(["--lease-namespace", "clarion-system"]);
         if !arguments.contains(&"--lease-duration") {
             all.extend(["--lease-duration", "2s"]);
         }

@@ -1,0 +1,69 @@
+# The two commands of the README are `make demo` and `make test`. Everything else is for those who work on Clarion.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The Kubernetes version of the test control plane: 1.34 or 1.36.
+KUBERNETES ?= 1.34
+export KUBERNETES
+# What the tests run; set it to test another build.
+export CLARION_BIN ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/clarion
+# Each test of test/envtest has a control plane of its own: about 0.5 GiB and, at its start, a core.
+TEST_THREADS ?= 3
+
+.PHONY: help
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 14
+
+.PHONY: demo
+demo: build ## Show, on real parts, how a Service gets an announced address; KEEP=1 leaves it running
+	@$(dir $(CLARION_BIN))demo
+
+.PHONY: test
+test: tools lint generated build ## Run all tests
+	@echo "--- tests"
+	cargo test --workspace --exclude clarion-envtest
+	cargo test --workspace --package clarion-envtest -- --test-threads $(TEST_THREADS)
+
+.PHONY: build
+build:
+	@command -v cargo >/dev/null || { echo "Rust is needed: https://rustup.rs"; exit 1; }
+	@echo "--- building Clarion (the first time this takes about 4 minutes on 2 cores)"
+	@cargo build --workspace --bins
+
+.PHONY: tools
+tools: ## Build the components that tests run against, once
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s"
+	@test/tools/build kubernetes >/dev/null
+	@test/tools/build frr-k8s >/dev/null
+	@test/tools/build frr-k8s-next >/dev/null
+
+.PHONY: lint
+lint: ## Check format and lints
+	@echo "--- format and lints"
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: generated
+generated: build ## Check that generated files are those that the code generates
+	@echo "--- generated files"
+	@scripts/generated --check
+
+.PHONY: generate
+generate: build ## Generate CRDs and the catalogue of reasons
+	@scripts/generated
+
+.PHONY: bench
+bench: ## Measure, and compare with the figures to reach
+	cargo bench --package clarion-bench
+	cargo run --release --package clarion-bench --bin latency
+
+.PHONY: image
+image: ## Build the container image, if buildah is there; else the static binary alone
+	@scripts/image
+
+.PHONY: deny
+deny: ## Check licences, bans and sources of dependencies; needs cargo-deny
+	cargo deny check licenses bans sources
