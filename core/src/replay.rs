@@ -21,6 +21,8 @@ pub fn land(world: &mut World, write: &Write) {
         }),
         Write::Configuration(ConfigurationWrite::Delete { name, uid, .. }) => {
             world.configurations.removed(name, uid);
+            // No answer is outstanding that could bring it back, and its successor has the same UID here.
+            world.configurations.forget_deleted();
         }
         Write::Configuration(
             ConfigurationWrite::Create { name, labels, annotations, spec }

@@ -103,7 +103,7 @@ impl Writer {
         let request = match request {
             Ok(request) => request,
             Err(error) => {
-                let failure = Failure { message: error.to_string(), conflict: false, retry_after: None };
+                let failure = Failure { message: error.to_string(), refused: true, conflict: false, retry_after: None };
                 return (Box::new(|_| {}), Some(failure));
             }
         };
@@ -146,6 +146,7 @@ impl Writer {
     async fn read<T: Watched>(&self, object: &ObjectName) -> Result<Option<Object<T>>, Failure> {
         let request = self.requests.read::<T::Source>(object).map_err(|error| Failure {
             message: error.to_string(),
+            refused: true,
             conflict: false,
             retry_after: None,
         })?;
@@ -166,6 +167,7 @@ impl Writer {
                     certain: (400..500).contains(&status.code),
                     code: Some(status.code),
                     failure: Failure {
+                        refused: (400..500).contains(&status.code) && !matches!(status.code, 404 | 409 | 429),
                         conflict: matches!(status.code, 404 | 409),
                         message: status.message,
                         retry_after: seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
@@ -187,7 +189,11 @@ struct Failed {
 
 impl Failed {
     fn unknown(message: String) -> Self {
-        Self { certain: false, code: None, failure: Failure { message, conflict: false, retry_after: None } }
+        Self {
+            certain: false,
+            code: None,
+            failure: Failure { message, refused: false, conflict: false, retry_after: None },
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use clarion_core::{
 pub use client::Writer;
 pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::telemetry::Metrics;
 
@@ -30,6 +30,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Takes what became known of an object into the world.
 pub type Apply = Box<dyn FnOnce(&mut World) + Send>;
+
+/// After so many failed writes in a row of one object, whatever the reason, users are told.
+const TELL_AFTER: u32 = 3;
 
 /// What became of a write.
 pub struct Outcome {
@@ -48,6 +51,8 @@ pub struct Outcome {
 pub struct Failure {
     /// What the API server, or the connection, said.
     pub message: String,
+    /// The API server has decided, and will decide the same way again.
+    pub refused: bool,
     /// Somebody else was faster; the next plan sees what they wrote.
     pub conflict: bool,
     /// How long the API server asks to wait.
@@ -169,7 +174,7 @@ impl Queue {
         self.metrics.written(object.kind, error.as_ref(), took);
         match error {
             None => {
-                info!(%object, took_ms = took.as_millis(), "written");
+                debug!(%object, took_ms = took.as_millis(), "written");
                 world.refused.remove(&object);
                 self.pauses.remove(&object);
             }
@@ -181,7 +186,8 @@ impl Queue {
                 let wait = if failure.conflict && pause.failures == 0 { Duration::ZERO } else { wait };
                 pause.failures += 1;
                 pause.until = Instant::now() + failure.retry_after.unwrap_or(wait);
-                if !failure.conflict {
+                // A single lost answer is nothing to tell users of.
+                if failure.refused || (!failure.conflict && pause.failures >= TELL_AFTER) {
                     world.refused.insert(object, failure.message);
                 }
             }

@@ -15,10 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts to log to standard error. `RUST_LOG` sets what; `info` if unset.
+/// Failed requests are told by those who sent them, not once more by the client.
+const DEFAULT: &str = "info,kube_client=off";
+
+/// Starts to log to standard error. `RUST_LOG` sets what; everything from `info` on if unset.
 pub fn log(format: LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Text => builder.init(),
