@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use clarion_api::Timestamp;
 use clarion_core::{
     World, plan, replay,
     world::{Configuration, EndpointSlice, Namespace, Node, Object, ObjectName, Service},
@@ -123,6 +124,10 @@ impl Manifest {
         self.metadata.insert("generation".to_owned(), json!(1));
         if namespaced {
             self.metadata.entry("namespace").or_insert(json!("default"));
+        }
+        // What was rendered before has no times, and can be rendered again.
+        for condition in self.rest.get_mut("status").into_iter().flat_map(conditions) {
+            condition.entry("lastTransitionTime").or_insert(json!(Timestamp::UNIX_EPOCH));
         }
         self
     }
@@ -259,9 +264,13 @@ impl Manifests {
 
 /// There is no time where nothing happens: the same manifests give the same text.
 fn timeless(mut status: Value) -> Value {
-    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
-    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+    for condition in conditions(&mut status) {
         condition.remove("lastTransitionTime");
     }
     status
+}
+
+fn conditions(status: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    conditions.into_iter().flatten().filter_map(Value::as_object_mut)
 }

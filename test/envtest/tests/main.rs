@@ -10,6 +10,7 @@
 
 mod cluster;
 mod crds;
+mod deployment;
 mod faults;
 mod first_address;
 mod frr_types;
