@@ -24,8 +24,7 @@ demo: build ## Show, on real parts, how a Service gets an announced address; KEE
 .PHONY: test
 test: tools lint generated build ## Run all tests
 	@echo "--- tests"
-	cargo test --workspace --exclude clarion-envtest
-	cargo test --workspace --package clarion-envtest -- --test-threads $(TEST_THREADS)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace
 
 .PHONY: build
 build:
