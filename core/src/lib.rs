@@ -13,13 +13,17 @@ mod announce;
 mod compose;
 mod config;
 mod finding;
+mod hash;
+mod layer;
 mod plan;
 pub mod replay;
 mod report;
 mod session;
 mod transition;
 pub mod world;
+mod write;
 
 pub use finding::{Finding, Findings, Reason, Severity};
-pub use plan::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, Plan, ServiceStatusWrite, Write, plan};
+pub use plan::{Plan, plan};
 pub use world::World;
+pub use write::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write};

@@ -1,20 +1,18 @@
 //! The stages in their order, and what comes out.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::{
-    Condition, frr::FrrConfigurationSpec, names, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
-    reservation::AddressReservationStatus, status::Status,
-};
+use clarion_api::names;
 
 use crate::{
-    allocate, announce, compose,
-    compose::Layout,
+    allocate, announce,
+    compose::{self, Layout},
     config,
     finding::Findings,
+    layer::Layer,
     report, session, transition,
-    world::{Kind, Meta, ObjectName, ObjectRef, World},
+    world::{Configuration, Kind, Meta, Object, ObjectName, World},
+    write::{ConfigurationWrite, Write},
 };
 
 /// The writes that are safe now, and what is to be told.
@@ -24,120 +22,6 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// What was found on the way.
     pub findings: Findings,
-}
-
-/// One write.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Write {
-    /// Of a Service's status.
-    ServiceStatus(ServiceStatusWrite),
-    /// Of an FRRConfiguration.
-    Configuration(ConfigurationWrite),
-    /// Of the status of one of Clarion's objects.
-    ObjectStatus(ObjectStatusWrite),
-}
-
-impl Write {
-    /// The object that is written.
-    #[must_use]
-    pub fn object(&self) -> ObjectRef {
-        match self {
-            Self::ServiceStatus(write) => ObjectRef::new(Kind::Service, write.name.clone()),
-            Self::Configuration(write) => ObjectRef::new(Kind::FRRConfiguration, write.name().clone()),
-            Self::ObjectStatus(write) => write.object.clone(),
-        }
-    }
-}
-
-/// A new status for a Service, as a strategic merge patch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServiceStatusWrite {
-    /// The Service.
-    pub name: ObjectName,
-    /// Must still be its UID.
-    pub uid: String,
-    /// Must still be its version.
-    pub resource_version: String,
-    /// The whole of `status.loadBalancer.ingress`; `None` leaves it.
-    pub addresses: Option<Vec<IpAddr>>,
-    /// Conditions to set.
-    pub conditions: Vec<Condition>,
-    /// Types of conditions to remove.
-    pub remove_conditions: Vec<String>,
-}
-
-/// A write of an FRRConfiguration of ours.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ConfigurationWrite {
-    /// POST.
-    Create {
-        /// Its name.
-        name: ObjectName,
-        /// Its labels.
-        labels: BTreeMap<String, String>,
-        /// Its annotations.
-        annotations: BTreeMap<String, String>,
-        /// Its spec.
-        spec: FrrConfigurationSpec,
-    },
-    /// PUT.
-    Update {
-        /// Its name.
-        name: ObjectName,
-        /// Must still be its UID.
-        uid: String,
-        /// Must still be its version.
-        resource_version: String,
-        /// Its labels, those of others included.
-        labels: BTreeMap<String, String>,
-        /// Its annotations, those of others included.
-        annotations: BTreeMap<String, String>,
-        /// Its spec.
-        spec: FrrConfigurationSpec,
-    },
-    /// DELETE.
-    Delete {
-        /// Its name.
-        name: ObjectName,
-        /// Must still be its UID.
-        uid: String,
-        /// Must still be its version.
-        resource_version: String,
-    },
-}
-
-impl ConfigurationWrite {
-    /// The object's name.
-    #[must_use]
-    pub fn name(&self) -> &ObjectName {
-        match self {
-            Self::Create { name, .. } | Self::Update { name, .. } | Self::Delete { name, .. } => name,
-        }
-    }
-}
-
-/// A new status for one of Clarion's objects, as a whole.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ObjectStatusWrite {
-    /// The object.
-    pub object: ObjectRef,
-    /// Must still be its UID.
-    pub uid: String,
-    /// Must still be its version.
-    pub resource_version: String,
-    /// The status.
-    pub status: ObjectStatus,
-}
-
-/// The status of one of Clarion's objects.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each is the status of the kind of its name")]
-pub enum ObjectStatus {
-    LoadBalancerPool(LoadBalancerPoolStatus),
-    AddressReservation(AddressReservationStatus),
-    LoadBalancerAdvertisement(Status),
-    RouterPeer(RouterPeerStatus),
-    CommunityAlias(Status),
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
@@ -169,7 +53,7 @@ fn configurations(world: &World, target: &Layout) -> Vec<ConfigurationWrite> {
     for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
         next.insert(name.clone(), Some(layer.clone()));
     }
-    let unsettled: Vec<&String> = world
+    let unsettled: BTreeSet<&String> = world
         .unsettled
         .keys()
         .filter(|object| object.kind == Kind::FRRConfiguration)
@@ -181,20 +65,21 @@ fn configurations(world: &World, target: &Layout) -> Vec<ConfigurationWrite> {
     for (name, layer) in next {
         // While an object is in two states at once, nothing else that its nodes see may change.
         let hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| &layer.hosts);
-        if !unsettled.is_empty() && hosts.into_iter().any(|host| unsettled.contains(&host)) {
+        if !unsettled.is_empty() && hosts.into_iter().any(|host| unsettled.contains(host)) {
             continue;
         }
         let known = world.configurations.get(&ObjectName::new(namespace, &name));
         writes.extend(write(ObjectName::new(namespace, name), known, layer));
     }
+    if current == *target && !world.add_only {
+        // FRR-K8s reads one namespace: what is left in another is of no use once everything is in that one.
+        let elsewhere = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace != namespace);
+        writes.extend(elsewhere.filter_map(|c| write(c.meta.name.clone(), Some(c), None)));
+    }
     writes
 }
 
-fn write(
-    name: ObjectName,
-    known: Option<&crate::world::Object<crate::world::Configuration>>,
-    layer: Option<compose::Layer>,
-) -> Option<ConfigurationWrite> {
+fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<Layer>) -> Option<ConfigurationWrite> {
     let of = |meta: &Meta| (meta.uid.clone(), meta.resource_version.clone());
     let Some(layer) = layer.filter(|layer| !layer.hosts.is_empty()) else {
         let (uid, resource_version) = of(&known?.meta);

@@ -3,8 +3,8 @@
 use clarion_api::{Condition, frr::FrrConfigurationSpec};
 
 use crate::{
-    plan::{ConfigurationWrite, ObjectStatus, Write},
     world::{Collection, Configuration, Custom, Meta, Object, ObjectName, World},
+    write::{ConfigurationWrite, ObjectStatus, Write},
 };
 
 /// Lands a write in the world, as the API server would if the preconditions hold.

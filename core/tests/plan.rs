@@ -11,7 +11,7 @@ use clarion_core::{
     ConfigurationWrite, Reason, ServiceStatusWrite, World, Write, plan, replay,
     world::{
         Collection, Custom, Endpoint, EndpointSlice, Family, Intent, Kind, Meta, Node, Object, ObjectName, ObjectRef,
-        Service,
+        Service, Session,
     },
 };
 use proptest::prelude::*;
@@ -401,6 +401,30 @@ fn the_prefixes_of_a_session_are_those_of_its_family() {
     let (_, reason, message) = condition(&world, "six", "Announced");
     assert_eq!(reason, "NoNode");
     assert!(message.contains("carries IPv6"), "{message}");
+}
+
+#[test]
+fn when_frr_k8s_turns_out_to_be_elsewhere_everything_is_there_before_the_rest_is_removed() {
+    let mut world = world();
+    service(&mut world, "a", 1, &[Family::V4]);
+    settle(&mut world);
+    let session =
+        Session { node: "a".to_owned(), peer: "192.0.2.1".to_owned(), established: true, ..Session::default() };
+    put(&mut world.sessions, object(ObjectName::new("openshift-frr-k8s", "x"), 1, session));
+    let namespaces = |writes: &[Write]| {
+        let describe = |write: &&ConfigurationWrite| {
+            let delete = if matches!(write, ConfigurationWrite::Delete { .. }) { "-" } else { "+" };
+            format!("{delete}{}", write.name().namespace)
+        };
+        configurations(writes).iter().map(describe).collect::<Vec<_>>()
+    };
+    let first = plan(&world).writes;
+    assert_eq!(namespaces(&first), ["+openshift-frr-k8s"]);
+    first.iter().for_each(|write| replay::land(&mut world, write));
+    assert_eq!(namespaces(&plan(&world).writes), ["-frr-k8s-system"]);
+    settle(&mut world);
+    assert_eq!(world.configurations.len(), 1);
+    assert_eq!(announced(&world), ["10.0.0.0"]);
 }
 
 /// Something that happens to a cluster.

@@ -56,6 +56,8 @@ struct State {
     dirty_since: Option<Instant>,
     last_plan: Option<(Instant, Duration)>,
     look_ups: JoinSet<Apply>,
+    /// The namespace of FRR-K8s that was last told.
+    namespace: String,
     told: BTreeSet<String>,
 }
 
@@ -73,10 +75,12 @@ impl Loop {
             dirty_since: None,
             last_plan: None,
             look_ups: JoinSet::new(),
+            namespace: String::new(),
             told: BTreeSet::new(),
         };
         let leadership = self.leadership.clone();
-        let mut lost = std::pin::pin!(leadership.keep());
+        // A task of its own, so that no long plan delays it.
+        let mut keep = tokio::spawn(async move { leadership.keep().await });
         let mut stop = stop;
         self.health.set(Phase::Syncing(state.missing.clone()));
         self.metrics.leading(true);
@@ -107,7 +111,7 @@ impl Loop {
             let phase = if state.missing.is_empty() { Phase::Leading } else { Phase::Syncing(state.missing.clone()) };
             self.health.set(phase);
             select! {
-                lost = &mut lost => return Err(lost),
+                lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
                 Some(change) = self.changes.recv() => self.take(change, &mut state),
                 outcome = queue.settled() => {
@@ -125,10 +129,11 @@ impl Loop {
         queue.replace(Vec::new());
         while !queue.is_idle() {
             select! {
-                lost = &mut lost => return Err(lost),
+                lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 outcome = queue.settled() => queue.take(outcome, &mut state.world),
             }
         }
+        keep.abort();
         self.leadership.release().await;
         Ok(())
     }
@@ -144,6 +149,11 @@ impl Loop {
         {
             return at + took * PLANNING_SHARE;
         }
+        let namespace = state.world.frr_k8s_namespace();
+        if state.namespace != namespace {
+            state.namespace = namespace.to_owned();
+            info!(namespace, "FRRConfigurations go to this namespace");
+        }
         state.world.now = Timestamp::now();
         let Plan { writes, findings } = plan(&state.world);
         let took = now.elapsed();
@@ -153,6 +163,13 @@ impl Loop {
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
         if !writes.is_empty() {
             self.metrics.reacted(since.elapsed());
+        }
+        // What is no longer to be written is no longer refused.
+        let refused = state.world.refused.len();
+        let World { refused: list, unsettled, .. } = &mut state.world;
+        list.retain(|object, _| unsettled.contains_key(object) || writes.iter().any(|write| write.object() == *object));
+        if list.len() < refused {
+            state.dirty();
         }
         queue.replace(writes);
         let lines =
@@ -176,12 +193,6 @@ impl Loop {
         let effect = (change.apply)(&mut state.world);
         if effect.synced && state.missing.remove(&change.kind) {
             debug!(kind = %change.kind, "known");
-            if state.missing.is_empty() {
-                let namespace = state.world.frr_k8s_namespace().to_owned();
-                info!(frr_k8s_namespace = namespace, "all kinds are known; FRRConfigurations go to this namespace");
-                // Chosen once: objects must not move because others come and go.
-                state.world.settings.frr_k8s_namespace = Some(namespace);
-            }
         }
         if installed != state.world.frr_k8s_installed || (effect.synced && change.kind == Kind::FRRConfiguration) {
             if state.world.frr_k8s_installed {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::{CommunityAliasSpec, LoadBalancerAdvertisementSpec, status::Status};
 
-use super::{Selector, read, selected};
+use super::{Selector, read, selected, unsupported};
 use crate::{
     config::Pool,
     finding::{Findings, Reason},
@@ -115,20 +115,13 @@ pub fn check(
         peers,
         node_limit,
     } = spec;
-    let unsupported: Vec<_> = [
+    let fields = [
         ("aggregationLength", *aggregation_length != 32),
         ("aggregationLengthV6", *aggregation_length_v6 != 128),
         ("asPathPrepend", as_path_prepend.is_some()),
         ("nodeLimit", node_limit.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(field, used)| used.then_some(field))
-    .collect();
-    if !unsupported.is_empty() {
-        let message = format!(
-            "this version of Clarion does not do {}; the advertisement has no effect until that is removed",
-            unsupported.join(", ")
-        );
+    ];
+    if let Some(message) = unsupported(&fields, "the advertisement has no effect") {
         findings.error(id, Reason::NotSupported, message);
         return None;
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub use advertisement::Advertisement;
-pub use peer::{Peer, carries};
+pub use peer::Peer;
 pub use pool::Pool;
 pub use selector::Selector;
 
@@ -66,4 +66,12 @@ fn read<Spec: PartialEq, Status: PartialEq, T>(
 /// Whether the labels fit one of the selectors. Without any selector, everything fits.
 pub fn selected(selectors: &[Selector], labels: &BTreeMap<String, String>) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
+}
+
+/// Tells of the fields among these that are used although this version does nothing with them, and what follows.
+fn unsupported(fields: &[(&str, bool)], consequence: &str) -> Option<String> {
+    let used: Vec<_> = fields.iter().filter_map(|(field, used)| used.then_some(*field)).collect();
+    let fields = used.join(", ");
+    (!used.is_empty())
+        .then(|| format!("this version of Clarion does not do {fields}; {consequence} until that is removed"))
 }

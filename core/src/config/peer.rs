@@ -8,10 +8,11 @@ use clarion_api::{
     peer::{Bfd, DynamicAsn, RouterPeerStatus},
 };
 
-use super::{Selector, addresses::is_mapped};
+use super::{Selector, addresses::is_mapped, unsupported};
 use crate::{
     address_set::Family,
     finding::{Findings, Reason},
+    layer::carries,
     world::{Custom, Kind, Object, ObjectRef},
 };
 
@@ -42,13 +43,6 @@ impl Peer {
     pub fn carries(&self, family: Family) -> bool {
         carries(&self.neighbor, family)
     }
-}
-
-/// The families that a session carries. Unnumbered sessions carry both (frr-k8s `addressFamilyForNeighbor`).
-#[must_use]
-pub fn carries(neighbor: &Neighbor, family: Family) -> bool {
-    let address = neighbor.address.as_deref().and_then(|address| address.parse().ok());
-    neighbor.dual_stack_address_family == Some(true) || address.is_none_or(|address| Family::of(address) == family)
 }
 
 /// Checks one peer.
@@ -101,20 +95,13 @@ fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
         adopt_session,
         node_overrides,
     } = spec;
-    let unsupported: Vec<_> = [
+    let fields = [
         ("maxPrefixes", max_prefixes.is_some()),
         ("drain", drain.is_some()),
         ("adoptSession", adopt_session.is_some()),
         ("nodeOverrides", !node_overrides.is_empty()),
-    ]
-    .into_iter()
-    .filter_map(|(field, used)| used.then_some(field))
-    .collect();
-    if !unsupported.is_empty() {
-        let message = format!(
-            "this version of Clarion does not do {}; the peer has no sessions until that is removed",
-            unsupported.join(", ")
-        );
+    ];
+    if let Some(message) = unsupported(&fields, "the peer has no sessions") {
         return Err((Reason::NotSupported, message));
     }
     let invalid = |message: String| (Reason::InvalidValue, message);
@@ -259,7 +246,7 @@ fn bfd_profile(bfd: &Bfd) -> BfdProfile {
         minimum_ttl,
     } = bfd.clone();
     BfdProfile {
-        name: format!("clarion-{}", crate::compose::hash(&format!("{bfd:?}"))),
+        name: format!("clarion-{}", crate::hash::hash(&format!("{bfd:?}"))),
         receive_interval,
         transmit_interval,
         detect_multiplier,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clarion_api::{LoadBalancerPoolSpec, pool};
 
-use super::{Selector, addresses, read, selected};
+use super::{Selector, addresses, read, selected, unsupported};
 use crate::{
     address_set::{AddressSet, Family},
     finding::{Findings, Reason},
@@ -135,22 +135,16 @@ fn one(
         announce,
         succeeded_by,
     } = spec;
-    let unsupported: Vec<_> = [
+    let fields = [
         ("quotas", !quotas.is_empty()),
         ("defaultQuota", default_quota.is_some()),
         ("strategy: Hashed", *strategy != pool::Strategy::Sequential),
         ("onRemoval: Release", *on_removal != pool::OnRemoval::Retain),
         ("succeededBy", succeeded_by.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(field, used)| used.then_some(field))
-    .collect();
-    if !unsupported.is_empty() {
-        let message = format!(
-            "this version of Clarion does not do {}; the pool gives nothing new until that is removed",
-            unsupported.join(", ")
-        );
-        findings.error(id.clone(), Reason::NotSupported, message);
+    ];
+    let unsupported = unsupported(&fields, "the pool gives nothing new");
+    if let Some(message) = &unsupported {
+        findings.error(id.clone(), Reason::NotSupported, message.as_str());
     }
     let allocation = match service_allocation.as_ref().map(allocation).transpose() {
         Ok(allocation) => allocation,
@@ -159,7 +153,7 @@ fn one(
             return None;
         }
     };
-    let closed = if !unsupported.is_empty() {
+    let closed = if unsupported.is_some() {
         Some("it asks for what this version does not do")
     } else if *disabled {
         Some("disabled")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
 
-use crate::compose::{Attributes, Content, Router, Session};
+use crate::layer::{Attributes, Content, Router, Session};
 
 /// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,7 +18,7 @@ use std::{
 
 use facts::{Facts, Key, content_of, facts_of};
 
-use crate::compose::{Layer, Layout, hash};
+use crate::{compose::Layout, hash::hash, layer::Layer};
 
 /// What an object is to become; `None`: it is to be deleted.
 pub type Writes = BTreeMap<String, Option<Layer>>;

@@ -6,7 +6,7 @@ use clarion_api::frr::Neighbor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::compose::{Attributes, Content, Router, Session};
+use crate::layer::{Attributes, Content, Router, Session};
 
 /// Wishes of one class of hosts: the hold time, a router ID, and the local preference of each prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

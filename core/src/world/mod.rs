@@ -17,7 +17,7 @@ use clarion_api::{
     reservation::AddressReservationStatus, status::Status,
 };
 
-pub use crate::{address_set::Family, compose::Layer};
+pub use crate::{address_set::Family, layer::Layer};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -124,6 +124,7 @@ impl Writer {
                 Err(failure) => failure,
             },
         };
+        let failure = failure.of(&expected);
         let mut pause = SETTLE.0;
         loop {
             match self.read::<T>(&object.name).await {
@@ -188,6 +189,14 @@ struct Failed {
 }
 
 impl Failed {
+    /// That an object to be created is not found means that its namespace is missing.
+    fn of(mut self, expected: &Expected) -> Self {
+        if self.code == Some(404) && matches!(expected, Expected::Created) {
+            (self.failure.conflict, self.failure.refused) = (false, true);
+        }
+        self
+    }
+
     fn unknown(message: String) -> Self {
         Self {
             certain: false,

@@ -132,7 +132,7 @@ impl Run {
         };
         // Lists made after the Lease was acquired show everything that earlier leaders have written.
         let changes = watch::start(&reader);
-        let add_only_until = (takeover == Takeover::Expired).then(|| Instant::now() + terms.add_only());
+        let add_only_until = (takeover == Takeover::Forced).then(|| Instant::now() + terms.add_only());
         let run = Loop {
             settings: Settings {
                 load_balancer_classes: self.load_balancer_class,

@@ -58,10 +58,10 @@ impl Terms {
 /// How a Lease was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {
-    /// It was free: nobody else's write can be under way.
-    Free,
-    /// Its holder had let it expire.
-    Expired,
+    /// Its last holder has freed it: no write of that process can be under way.
+    HandedOver,
+    /// Its last holder let it expire, or it was not there: writes of another process may still arrive.
+    Forced,
 }
 
 /// A Lease that is held.
@@ -92,6 +92,9 @@ pub enum Lost {
         /// How long was tried.
         within: Duration,
     },
+    /// The task that renews it has ended.
+    #[error("the Lease is no longer renewed; this process ends, so that only one writes")]
+    Unwatched,
 }
 
 /// Waits until the Lease can be had, and takes it.
@@ -129,7 +132,7 @@ async fn attempt(client: &Client, terms: &Terms, seen: &mut Option<(String, Inst
     let Some(lease) = get(client, terms).await? else {
         let lease = record(terms, None, Some(&terms.identity));
         send(client, terms, Method::POST, &lease).await?;
-        return Ok(Attempt::Got(Takeover::Free));
+        return Ok(Attempt::Got(Takeover::Forced));
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -140,9 +143,9 @@ async fn attempt(client: &Client, terms: &Terms, seen: &mut Option<(String, Inst
     };
     let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let takeover = if holder.is_empty() {
-        Takeover::Free
+        Takeover::HandedOver
     } else if since.elapsed() >= duration.unwrap_or(terms.duration).max(terms.duration) {
-        Takeover::Expired
+        Takeover::Forced
     } else {
         return Ok(Attempt::Held(holder));
     };

@@ -96,46 +96,41 @@ fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
     tokio::spawn(async move { run::<T>(api, sender).await });
 }
 
+/// Watches one kind for as long as anybody listens. While its CRD is not installed, a fresh list is tried time and again.
 async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
-    let mut events = pin!(watcher(api, watcher::Config::default()));
-    let mut failures = 0_u32;
     let mut missing = false;
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(event) => {
-                if std::mem::take(&mut missing) {
-                    info!(kind = %T::KIND, "the CRD is installed now");
+    loop {
+        let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
+        let mut failures = 0_u32;
+        while let Some(event) = events.next().await {
+            let change = match event {
+                Ok(event) => {
+                    failures = 0;
+                    if matches!(event, Event::InitDone) && std::mem::take(&mut missing) {
+                        info!(kind = %T::KIND, "the CRD is installed now");
+                    }
+                    change::<T>(event)
                 }
-                failures = 0;
-                change::<T>(event)
-            }
-            Err(error) if is_missing(&error) => {
-                let change = T::OPTIONAL.then(gone::<T>);
-                if !std::mem::replace(&mut missing, true) {
-                    warn!(kind = %T::KIND, "the CRD is not installed; waiting for it");
-                } else if T::OPTIONAL {
-                    tokio::time::sleep(MISSING).await;
+                Err(error) if is_missing(&error) => break,
+                Err(error) => {
+                    let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
+                    failures += 1;
+                    warn!(kind = %T::KIND, %error, "the watch failed; it is tried again");
+                    tokio::time::sleep(pause).await;
                     continue;
                 }
-                if let Some(change) = change
-                    && sender.send(change).await.is_err()
-                {
-                    return;
-                }
-                tokio::time::sleep(MISSING).await;
-                continue;
+            };
+            if sender.send(change).await.is_err() {
+                return;
             }
-            Err(error) => {
-                let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
-                failures += 1;
-                warn!(kind = %T::KIND, %error, "the watch failed; it is tried again");
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-        };
-        if sender.send(change).await.is_err() {
-            return;
         }
+        if !std::mem::replace(&mut missing, true) {
+            warn!(kind = %T::KIND, "the CRD is not installed; waiting for it");
+            if T::OPTIONAL && sender.send(gone::<T>()).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(MISSING).await;
     }
 }
 

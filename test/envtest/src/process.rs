@@ -182,7 +182,10 @@ mod tests {
             return;
         }
         for signal in ["INT", "KILL"] {
-            let mut victim = Command::new(std::env::current_exe().unwrap())
+            // Whoever runs the tests in the background may have had interrupts ignored, which is inherited.
+            let mut victim = Command::new("env")
+                .arg("--default-signal=INT")
+                .arg(std::env::current_exe().unwrap())
                 .args(["process::tests::an_interrupt_or_a_kill_leaves_no_process", "--exact", "--nocapture"])
                 .env("ENVTEST_VICTIM", "1")
                 .stdout(Stdio::piped())

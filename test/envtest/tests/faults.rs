@@ -221,7 +221,7 @@ async fn a_leader_that_stops_in_order_hands_over_at_once() {
     // Far less than the minute that an expiry would take.
     let mut second = Operator::start_with(&cluster.0, &cluster.0.operator_kubeconfig(), &long).unwrap();
     second.leading().await.unwrap();
-    assert!(second.process.log().contains("takeover=Free"), "{}", second.process.log());
+    assert!(second.process.log().contains("takeover=HandedOver"), "{}", second.process.log());
 }
 
 #[tokio::test]

@@ -217,3 +217,33 @@ async fn when_the_last_node_of_an_object_goes_the_object_goes() {
     cluster.0.apply(&[crate::cluster::node("node-c")]).await.unwrap();
     cluster.all_announced(&["a"]).await;
 }
+
+#[tokio::test]
+async fn frr_k8s_that_is_removed_and_installed_again_is_noticed_both_times() {
+    let cluster = Cluster::start().await;
+    let _operator = Operator::start(&cluster.0).unwrap();
+    cluster.add_services(&["a"]).await;
+    let before = cluster.all_announced(&["a"]).await;
+    cluster.0.kubectl(&["delete", "crd", "frrconfigurations.frrk8s.metallb.io"]).unwrap();
+    cluster.becomes("lbpeer", "tor", "Ready", "False", "FRRK8sNotInstalled").await;
+    cluster.becomes("service", "a", "clarionlb.io/Announced", "False", "FRRK8sNotInstalled").await;
+    assert_eq!(cluster.addresses().await.unwrap(), before, "addresses stay");
+    cluster.0.install_frr_k8s().await.unwrap();
+    assert_eq!(cluster.all_announced(&["a"]).await, before);
+}
+
+#[tokio::test]
+async fn a_refused_write_is_told_with_what_the_api_server_said_and_tried_again() {
+    let cluster = Cluster::start().await;
+    // The CRDs are there, the namespace is not: with --frr-k8s-namespace set to the wrong one, say.
+    let kubeconfig = cluster.0.operator_kubeconfig();
+    let arguments = ["--frr-k8s-namespace", "not-yet"];
+    let _operator = Operator::start_with(&cluster.0, &kubeconfig, &arguments).unwrap();
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "False", "WriteRefused").await;
+    assert!(message.contains("namespaces \"not-yet\" not found"), "{message}");
+    cluster.0.kubectl(&["create", "namespace", "not-yet"]).unwrap();
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
+    assert!(message.contains("not-yet"), "{message}");
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+}

@@ -12,7 +12,7 @@ use clarion_api::{
 };
 use ipnet::IpNet;
 
-use crate::{address_set::Family, config};
+use crate::address_set::Family;
 
 /// What one object says, and to which nodes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,9 +166,16 @@ impl Layer {
     }
 }
 
+/// The families that a session carries. Unnumbered sessions carry both (frr-k8s `addressFamilyForNeighbor`).
+#[must_use]
+pub fn carries(neighbor: &Neighbor, family: Family) -> bool {
+    let address = neighbor.address.as_deref().and_then(|address| address.parse().ok());
+    neighbor.dual_stack_address_family == Some(true) || address.is_none_or(|address| Family::of(address) == family)
+}
+
 /// The prefixes of the router that a session can carry.
 fn carried<'a>(prefixes: &'a BTreeSet<IpNet>, neighbor: &'a Neighbor) -> impl Iterator<Item = &'a IpNet> {
-    prefixes.iter().filter(|prefix| config::carries(neighbor, Family::of(prefix.addr())))
+    prefixes.iter().filter(|prefix| carries(neighbor, Family::of(prefix.addr())))
 }
 
 fn neighbor(session: &Session, prefixes: &BTreeSet<IpNet>) -> Neighbor {

@@ -17,9 +17,9 @@ use crate::{
     announce::Announcement,
     config::{Config, Pool},
     finding::{Findings, Reason, Severity},
-    plan::{ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write},
     session::Sessions,
     world::{Kind, Meta, Object, ObjectRef, Service, World},
+    write::{ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write},
 };
 
 /// The longest message that a condition may hold (`metav1.Condition`).

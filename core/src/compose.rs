@@ -1,18 +1,16 @@
 //! Routes and sessions to FRRConfigurations: one base object for each class of nodes.
 
-mod content;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-
-pub use content::{Attributes, Content, Layer, Router, Session};
 
 use crate::{
     address_set::Family,
     announce::Route,
     config::{Config, Peer},
     finding::{Findings, Reason},
+    hash::hash,
+    layer::{Attributes, Content, Layer, Router, Session},
     session::Class,
     world::{Kind, ObjectName, ObjectRef, World},
 };
@@ -110,12 +108,4 @@ fn attributes(config: &Config, telling: &[usize], peer: &Peer, findings: &mut Fi
 /// All prefixes that the layout announces somewhere.
 pub fn announced(layout: &Layout) -> BTreeSet<IpNet> {
     layout.values().flat_map(|layer| layer.content.prefixes()).collect()
-}
-
-/// A short name for a text that is the same in every build: FNV-1a, 64 bit, in hexadecimal.
-pub fn hash(text: &str) -> String {
-    let value = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{value:016x}")
 }

@@ -1,0 +1,124 @@
+//! What can be written.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use clarion_api::{
+    Condition, frr::FrrConfigurationSpec, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
+    reservation::AddressReservationStatus, status::Status,
+};
+
+use crate::world::{Kind, ObjectName, ObjectRef};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Of a Service's status.
+    ServiceStatus(ServiceStatusWrite),
+    /// Of an FRRConfiguration.
+    Configuration(ConfigurationWrite),
+    /// Of the status of one of Clarion's objects.
+    ObjectStatus(ObjectStatusWrite),
+}
+
+impl Write {
+    /// The object that is written.
+    #[must_use]
+    pub fn object(&self) -> ObjectRef {
+        match self {
+            Self::ServiceStatus(write) => ObjectRef::new(Kind::Service, write.name.clone()),
+            Self::Configuration(write) => ObjectRef::new(Kind::FRRConfiguration, write.name().clone()),
+            Self::ObjectStatus(write) => write.object.clone(),
+        }
+    }
+}
+
+/// A new status for a Service, as a strategic merge patch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceStatusWrite {
+    /// The Service.
+    pub name: ObjectName,
+    /// Must still be its UID.
+    pub uid: String,
+    /// Must still be its version.
+    pub resource_version: String,
+    /// The whole of `status.loadBalancer.ingress`; `None` leaves it.
+    pub addresses: Option<Vec<IpAddr>>,
+    /// Conditions to set.
+    pub conditions: Vec<Condition>,
+    /// Types of conditions to remove.
+    pub remove_conditions: Vec<String>,
+}
+
+/// A write of an FRRConfiguration of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConfigurationWrite {
+    /// POST.
+    Create {
+        /// Its name.
+        name: ObjectName,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+        /// Its annotations.
+        annotations: BTreeMap<String, String>,
+        /// Its spec.
+        spec: FrrConfigurationSpec,
+    },
+    /// PUT.
+    Update {
+        /// Its name.
+        name: ObjectName,
+        /// Must still be its UID.
+        uid: String,
+        /// Must still be its version.
+        resource_version: String,
+        /// Its labels, those of others included.
+        labels: BTreeMap<String, String>,
+        /// Its annotations, those of others included.
+        annotations: BTreeMap<String, String>,
+        /// Its spec.
+        spec: FrrConfigurationSpec,
+    },
+    /// DELETE.
+    Delete {
+        /// Its name.
+        name: ObjectName,
+        /// Must still be its UID.
+        uid: String,
+        /// Must still be its version.
+        resource_version: String,
+    },
+}
+
+impl ConfigurationWrite {
+    /// The object's name.
+    #[must_use]
+    pub fn name(&self) -> &ObjectName {
+        match self {
+            Self::Create { name, .. } | Self::Update { name, .. } | Self::Delete { name, .. } => name,
+        }
+    }
+}
+
+/// A new status for one of Clarion's objects, as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectStatusWrite {
+    /// The object.
+    pub object: ObjectRef,
+    /// Must still be its UID.
+    pub uid: String,
+    /// Must still be its version.
+    pub resource_version: String,
+    /// The status.
+    pub status: ObjectStatus,
+}
+
+/// The status of one of Clarion's objects.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is the status of the kind of its name")]
+pub enum ObjectStatus {
+    LoadBalancerPool(LoadBalancerPoolStatus),
+    AddressReservation(AddressReservationStatus),
+    LoadBalancerAdvertisement(Status),
+    RouterPeer(RouterPeerStatus),
+    CommunityAlias(Status),
+}
