@@ -3,6 +3,8 @@
 mod health;
 mod metrics;
 
+use std::io::IsTerminal as _;
+
 pub use health::{Health, Phase, serve};
 pub use metrics::Metrics;
 
@@ -22,7 +24,8 @@ const DEFAULT: &str = "info,kube_client=off";
 pub fn log(format: LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colours);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -46,6 +46,14 @@ async fn a_service_gets_an_address_that_the_real_daemon_announces() {
         "{table}"
     );
 
+    let (status, metrics) = operator.get("/metrics").await.unwrap();
+    assert_eq!(status, 200);
+    for line in
+        ["clarion_leading 1", "clarion_writes_total{kind=\"Service\",outcome=\"ok\"}", "clarion_plan_seconds_count"]
+    {
+        assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    }
+
     // The last Service goes: its prefixes do, the sessions stay.
     for name in ["v4", "v6", "both"] {
         cluster.services().delete(name, &Default::default()).await.unwrap();
