@@ -29,6 +29,8 @@ pub struct Allocation {
 pub struct Seat {
     /// The Service is served, not only cleaned up after.
     pub served: bool,
+    /// Nothing of ours is left of it: our conditions go too. They tell that what the status holds was ours, so they go last.
+    pub forgotten: bool,
     /// What its status is to hold now, in order.
     pub addresses: Vec<IpAddr>,
     /// Those that it is to have announced, as soon as they stand in the status.
@@ -85,7 +87,10 @@ pub fn seat(world: &World, pools: &[Pool], announced: &BTreeSet<IpAddr>) -> Allo
         if let Some(service) = world.services.get(name).filter(|_| seat.served) {
             explain(&service.value, seat, pools, &owners);
         }
-        for address in &seat.addresses {
+        // What is about to be theirs counts, or the count would go down and up again.
+        let under_way = world.unsettled.get(&ObjectRef::new(Kind::Service, name.clone()));
+        let coming = under_way.into_iter().flat_map(|intent| &intent.addresses).filter(|a| !seat.addresses.contains(a));
+        for address in seat.addresses.iter().chain(coming) {
             if let Some(assigned) = owners.of(*address).and_then(|pool| allocation.assigned.get_mut(pool)) {
                 let [v4, v6] = assigned;
                 *(if address.is_ipv4() { v4 } else { v6 }) += 1;
@@ -124,8 +129,10 @@ fn hold(
 /// What is left of a Service that was served once: addresses that are still announced. Addresses that come from none of
 /// our pools are somebody else's and stay.
 fn release(world: &World, service: &Object<Service>, announced: &BTreeSet<IpAddr>, owners: &Owners) -> Seat {
-    let stays = |a: &&IpAddr| world.add_only || announced.contains(a) || owners.of(**a).is_none();
-    Seat { addresses: service.value.addresses.iter().filter(stays).copied().collect(), ..Seat::default() }
+    let is_held = |a: &IpAddr| world.add_only || announced.contains(a);
+    let stays = |a: &&IpAddr| is_held(a) || owners.of(**a).is_none();
+    let addresses: Vec<IpAddr> = service.value.addresses.iter().filter(stays).copied().collect();
+    Seat { forgotten: !addresses.iter().any(is_held), addresses, ..Seat::default() }
 }
 
 fn was_served(service: &Object<Service>) -> bool {

@@ -30,7 +30,10 @@ pub fn compose(
     let mut layout = Layout::new();
     for class in classes {
         let name = format!("clarion-base-{}", hash(&class.identity));
-        let current = world.configurations.get(&ObjectName::new(namespace, &name)).filter(|c| c.value.ours);
+        // What exists for some of these hosts, whatever its name.
+        let ours = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
+        let current: Vec<&Layer> =
+            ours.map(|c| &c.value.layer).filter(|layer| !layer.hosts.is_disjoint(&class.hosts)).collect();
         let mut content = Content::default();
         for index in &class.peers {
             let Some(peer) = config.peers.get(*index) else { continue };
@@ -44,8 +47,10 @@ pub fn compose(
                 content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
             }
             session.next_hop.clone_from(&peer.next_hop);
-            let before = current.and_then(|c| c.value.layer.content.session(&peer.vrf, &session.key()));
-            session.routes = offers(config, class, peer, routes, before, findings);
+            let key = session.key();
+            let before: Vec<&Session> =
+                current.iter().filter_map(|layer| layer.content.session(&peer.vrf, &key)).collect();
+            session.routes = offers(config, class, peer, routes, &before, findings);
             router.sessions.insert(session.key(), session);
         }
         layout.insert(name, Layer { hosts: class.hosts.clone(), content });
@@ -59,7 +64,7 @@ fn offers(
     class: &Class,
     peer: &Peer,
     routes: &BTreeMap<IpNet, Route>,
-    before: Option<&Session>,
+    before: &[&Session],
     findings: &mut Findings,
 ) -> BTreeMap<IpNet, Attributes> {
     let mut offers = BTreeMap::new();
@@ -73,7 +78,9 @@ fn offers(
             .collect();
         if !telling.is_empty() {
             offers.insert(*prefix, attributes(config, &telling, peer, findings));
-        } else if let Some(attributes) = before.filter(|_| route.retained).and_then(|b| b.routes.get(prefix)) {
+        } else if route.retained
+            && let Some(attributes) = before.iter().find_map(|session| session.routes.get(prefix))
+        {
             offers.insert(*prefix, attributes.clone());
         }
     }

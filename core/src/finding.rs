@@ -53,6 +53,7 @@ reasons! {
     NotSupported: "The object asks for something that this version of Clarion does not do. The message names the field.",
     SessionConflict: "An older RouterPeer needs something else of the same session or router on a node.",
     HostnameLabel: "A Node lacks the label `kubernetes.io/hostname`, or shares its value with another Node.",
+    OtherNamespace: "FRR-K8s, or FRRConfigurations that Clarion wrote before, are in another namespace than the one that is written to.",
     Suspended: "The peer is suspended: its sessions carry nothing of Clarion's.",
     FRRK8sNotInstalled: "The CRDs of FRR-K8s are not installed, so nothing can be announced. Clarion goes on when they appear.",
     WriteRefused: "The API server refused a write; the message quotes it. It is tried again.",

@@ -113,7 +113,10 @@ impl Layer {
             let sessions = sessions.map(|session| (session.key(), session)).collect();
             content.routers.insert(vrf, Router { asn: router.asn, id: router.id.clone(), sessions });
         }
-        for profile in spec.bgp.iter().flat_map(|bgp| &bgp.bfd_profiles) {
+        let used: BTreeSet<&String> =
+            content.routers.values().flat_map(|r| r.sessions.values()).filter_map(|s| s.bfd_profile.as_ref()).collect();
+        let profiles = spec.bgp.iter().flat_map(|bgp| &bgp.bfd_profiles);
+        for profile in profiles.filter(|profile| used.contains(&profile.name)) {
             content.bfd_profiles.insert(profile.name.clone(), profile.clone());
         }
         Self { hosts: hosts.cloned().collect(), content }

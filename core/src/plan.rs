@@ -8,10 +8,10 @@ use crate::{
     allocate, announce,
     compose::{self, Layout},
     config,
-    finding::Findings,
+    finding::{Findings, Reason},
     layer::Layer,
     report, session, transition,
-    world::{Configuration, Kind, Meta, Object, ObjectName, World},
+    world::{Configuration, Kind, Meta, Object, ObjectName, ObjectRef, World},
     write::{ConfigurationWrite, Write},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct Plan {
     /// Writes that can land in any order, each alone.
     pub writes: Vec<Write>,
+    /// Every object that is not as it is to be, those among them that can't be written now.
+    pub unfinished: BTreeSet<ObjectRef>,
     /// What was found on the way.
     pub findings: Findings,
 }
@@ -34,17 +36,48 @@ pub fn plan(world: &World) -> Plan {
     let sessions = session::sessions(world, &config, &mut findings);
     let layout = compose::compose(world, &config, &sessions.classes, &announcement.routes, &mut findings);
     let announced = compose::announced(&layout);
-    let configurations = if world.frr_k8s_installed { configurations(world, &layout) } else { Vec::new() };
+    elsewhere(world, &config, &mut findings);
 
-    let mut writes = report::services(world, &allocation, &announcement, &announced);
-    writes.extend(configurations.into_iter().map(Write::Configuration));
+    // In the order of their urgency: there are few FRRConfigurations, and withdrawals among them.
+    let mut unfinished = BTreeSet::new();
+    let mut writes = Vec::new();
+    if world.frr_k8s_installed {
+        writes.extend(configurations(world, &layout, &mut unfinished).into_iter().map(Write::Configuration));
+    }
+    writes.extend(report::services(world, &allocation, &announcement, &announced));
     writes.extend(report::objects(world, &config, &allocation, &sessions, &findings));
+    unfinished.extend(writes.iter().map(Write::object));
     writes.retain(|write| !world.unsettled.contains_key(&write.object()));
-    Plan { writes, findings }
+    Plan { writes, unfinished, findings }
+}
+
+/// Tells of signs that FRR-K8s is not where our FRRConfigurations are.
+fn elsewhere(world: &World, config: &config::Config, findings: &mut Findings) {
+    let here = world.frr_k8s_namespace();
+    let ours = world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.namespace.as_str());
+    let stray = ours.filter(|namespace| *namespace != here).map(|namespace| {
+        format!(
+            "FRRConfigurations of Clarion are in the namespace {namespace} too; if no other Clarion wrote them: kubectl delete frrconfiguration -n {namespace} -l {}={}",
+            names::MANAGED_BY_LABEL,
+            names::FIELD_MANAGER
+        )
+    });
+    let reports = || world.session_namespaces();
+    let silent = !reports().any(|namespace| namespace == here);
+    let reported = reports().filter(|_| silent).map(|namespace| {
+        format!(
+            "FRRConfigurations go to the namespace {here}, but FRR-K8s reports sessions from {namespace}: is --frr-k8s-namespace={namespace} meant?"
+        )
+    });
+    let messages: BTreeSet<String> = stray.chain(reported).collect();
+    for (peer, message) in config.peers.iter().flat_map(|peer| messages.iter().map(move |message| (peer, message))) {
+        let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+        findings.warning(id, Reason::OtherNamespace, message.as_str());
+    }
 }
 
 /// The FRRConfigurations to write, in the namespace of FRR-K8s.
-fn configurations(world: &World, target: &Layout) -> Vec<ConfigurationWrite> {
+fn configurations(world: &World, target: &Layout, unfinished: &mut BTreeSet<ObjectRef>) -> Vec<ConfigurationWrite> {
     let namespace = world.frr_k8s_namespace();
     let ours = || world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
     let current: Layout = ours().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
@@ -55,31 +88,34 @@ fn configurations(world: &World, target: &Layout) -> Vec<ConfigurationWrite> {
     }
     let unsettled: BTreeSet<&String> = world
         .unsettled
-        .keys()
-        .filter(|object| object.kind == Kind::FRRConfiguration)
-        .flat_map(|object| [current.get(&object.name.name), target.get(&object.name.name)])
-        .flatten()
-        .flat_map(|layer| &layer.hosts)
+        .iter()
+        .filter(|(object, _)| object.kind == Kind::FRRConfiguration)
+        .flat_map(|(object, intent)| {
+            let there = current.get(&object.name.name).into_iter().flat_map(|layer| &layer.hosts);
+            there.chain(&intent.hosts)
+        })
         .collect();
     let mut writes = Vec::new();
     for (name, layer) in next {
-        // While an object is in two states at once, nothing else that its nodes see may change.
-        let hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| &layer.hosts);
-        if !unsettled.is_empty() && hosts.into_iter().any(|host| unsettled.contains(host)) {
-            continue;
-        }
         let known = world.configurations.get(&ObjectName::new(namespace, &name));
-        writes.extend(write(ObjectName::new(namespace, name), known, layer));
-    }
-    if current == *target && !world.add_only {
-        // FRR-K8s reads one namespace: what is left in another is of no use once everything is in that one.
-        let elsewhere = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace != namespace);
-        writes.extend(elsewhere.filter_map(|c| write(c.meta.name.clone(), Some(c), None)));
+        let hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| layer.hosts.clone());
+        let hosts: BTreeSet<String> = hosts.collect();
+        if let Some(write) = write(ObjectName::new(namespace, name), known, layer) {
+            unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, write.name().clone()));
+            // While an object is in two states at once, nothing else that its nodes see may change.
+            if !hosts.iter().any(|host| unsettled.contains(host)) {
+                writes.push(write);
+            }
+        }
     }
     writes
 }
 
 fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<Layer>) -> Option<ConfigurationWrite> {
+    // It is on its way out; somebody's finalizer holds it.
+    if known.is_some_and(|known| known.meta.deleting) {
+        return None;
+    }
     let of = |meta: &Meta| (meta.uid.clone(), meta.resource_version.clone());
     let Some(layer) = layer.filter(|layer| !layer.hosts.is_empty()) else {
         let (uid, resource_version) = of(&known?.meta);

@@ -93,7 +93,7 @@ fn service_status(
     let remove_conditions: Vec<String> = if seat.served {
         Vec::new()
     } else {
-        known.iter().filter(is_ours).filter(|_| may_forget(service, seat)).map(|c| c.type_.clone()).collect()
+        known.iter().filter(is_ours).filter(|_| seat.forgotten).map(|c| c.type_.clone()).collect()
     };
     let conditions: Vec<Condition> = verdicts
         .into_iter()
@@ -110,12 +110,6 @@ fn service_status(
         conditions,
         remove_conditions,
     })
-}
-
-/// The conditions of a Service that is no longer served tell that what its status holds was ours: they go last, together
-/// with the last address.
-fn may_forget(service: &Object<Service>, seat: &Seat) -> bool {
-    !service.value.is_load_balancer || seat.addresses.len() < service.value.addresses.len() || seat.addresses.is_empty()
 }
 
 /// The status of Clarion's own objects.
@@ -287,7 +281,8 @@ impl<'a> Verdict<'a> {
             reason: self.reason.name().to_owned(),
             message: self.message.clone(),
             last_transition_time: since.unwrap_or(Time(now)),
-            observed_generation: generation,
+            // A Service's conditions have none of ours; one that somebody else left there is no difference.
+            observed_generation: generation.or(before.and_then(|before| before.observed_generation)),
         };
         (before != Some(&condition)).then_some(condition)
     }

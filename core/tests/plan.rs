@@ -10,8 +10,8 @@ use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPee
 use clarion_core::{
     ConfigurationWrite, Reason, ServiceStatusWrite, World, Write, plan, replay,
     world::{
-        Collection, Custom, Endpoint, EndpointSlice, Family, Intent, Kind, Meta, Node, Object, ObjectName, ObjectRef,
-        Service, Session,
+        Collection, Custom, Endpoint, EndpointSlice, Family, Intent, Kind, Meta, Namespace, Node, Object, ObjectName,
+        ObjectRef, Service, Session,
     },
 };
 use proptest::prelude::*;
@@ -200,7 +200,7 @@ fn a_write_that_is_not_settled_blocks_its_object_and_its_addresses() {
     service(&mut world, "a", 1, &[Family::V4]);
     service(&mut world, "b", 2, &[Family::V4]);
     let a = ObjectRef::new(Kind::Service, ObjectName::new("ns", "a"));
-    world.unsettled.insert(a, Intent { addresses: vec!["10.0.0.0".parse().unwrap()] });
+    world.unsettled.insert(a, Intent { addresses: vec!["10.0.0.0".parse().unwrap()], ..Intent::default() });
     let writes = plan(&world).writes;
     let written: Vec<_> =
         statuses(&writes).iter().map(|write| (write.name.name.clone(), write.addresses.clone())).collect();
@@ -310,6 +310,7 @@ fn a_service_that_is_no_longer_ours_is_withdrawn_then_cleared_then_forgotten() {
     let mut world = world();
     service(&mut world, "a", 1, &[Family::V4]);
     edit(&mut world.services, &ObjectName::new("ns", "a"), |service| service.value.class = None);
+    put(&mut world.namespaces, object(ObjectName::cluster("ns"), 0, Namespace));
     world.settings.adopt_class_less = true;
     settle(&mut world);
     assert_eq!(announced(&world), ["10.0.0.0"]);
@@ -404,27 +405,131 @@ fn the_prefixes_of_a_session_are_those_of_its_family() {
 }
 
 #[test]
-fn when_frr_k8s_turns_out_to_be_elsewhere_everything_is_there_before_the_rest_is_removed() {
+fn what_others_report_elsewhere_moves_nothing_and_is_told() {
     let mut world = world();
     service(&mut world, "a", 1, &[Family::V4]);
     settle(&mut world);
+    let before = world.configurations.clone();
     let session =
         Session { node: "a".to_owned(), peer: "192.0.2.1".to_owned(), established: true, ..Session::default() };
-    put(&mut world.sessions, object(ObjectName::new("openshift-frr-k8s", "x"), 1, session));
-    let namespaces = |writes: &[Write]| {
-        let describe = |write: &&ConfigurationWrite| {
-            let delete = if matches!(write, ConfigurationWrite::Delete { .. }) { "-" } else { "+" };
-            format!("{delete}{}", write.name().namespace)
-        };
-        configurations(writes).iter().map(describe).collect::<Vec<_>>()
-    };
-    let first = plan(&world).writes;
-    assert_eq!(namespaces(&first), ["+openshift-frr-k8s"]);
-    first.iter().for_each(|write| replay::land(&mut world, write));
-    assert_eq!(namespaces(&plan(&world).writes), ["-frr-k8s-system"]);
+    put(&mut world.sessions, object(ObjectName::new("a-second-frr-k8s", "x"), 1, session.clone()));
     settle(&mut world);
-    assert_eq!(world.configurations.len(), 1);
+    assert_eq!(world.configurations, before);
+    let told = |world: &World| {
+        let findings = plan(world).findings;
+        let of_peer = findings.of(&ObjectRef::new(Kind::RouterPeer, ObjectName::cluster("tor")));
+        of_peer.iter().map(|finding| finding.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), [Reason::OtherNamespace]);
+    put(&mut world.sessions, object(ObjectName::new("frr-k8s-system", "y"), 1, session));
+    assert_eq!(told(&world), []);
+    // Told to go there, it goes there, and tells of what it leaves behind.
+    world.settings.frr_k8s_namespace = Some("a-second-frr-k8s".to_owned());
+    settle(&mut world);
+    assert_eq!(world.configurations.len(), 2);
+    assert_eq!(told(&world), [Reason::OtherNamespace]);
+}
+
+#[test]
+fn of_two_families_the_one_that_is_not_announced_does_not_take_our_conditions_with_it() {
+    let mut world = world();
+    put(
+        &mut world.peers,
+        custom::<RouterPeerSpec, _>("tor", json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1"})),
+    );
+    service(&mut world, "a", 1, &[Family::V4, Family::V6]);
+    edit(&mut world.services, &ObjectName::new("ns", "a"), |service| service.value.class = None);
+    put(&mut world.namespaces, object(ObjectName::cluster("ns"), 0, Namespace));
+    world.settings.adopt_class_less = true;
+    settle(&mut world);
+    assert_eq!((addresses(&world, "a").len(), announced(&world)), (2, vec!["10.0.0.0".to_owned()]));
+    world.settings.adopt_class_less = false;
+    settle(&mut world);
+    let service = world.services.get(&ObjectName::new("ns", "a")).unwrap();
+    assert!(service.value.addresses.is_empty() && service.value.conditions.is_empty(), "{service:?}");
+}
+
+#[test]
+fn a_prefix_whose_announcement_is_under_way_goes_to_nobody_else() {
+    let mut world = world();
+    service(&mut world, "a", 1, &[Family::V4]);
+    settle(&mut world);
+    service(&mut world, "b", 2, &[Family::V4]);
+    hold(&mut world, "b", &["10.0.0.1"]);
+    let update = plan(&world).writes.into_iter().find(|write| matches!(write, Write::Configuration(_))).unwrap();
+    let intent = Intent::of(&update);
+    assert_eq!(intent.addresses, ["10.0.0.0", "10.0.0.1"].map(|address| address.parse::<IpAddr>().unwrap()));
+    assert_eq!(intent.hosts.iter().collect::<Vec<_>>(), ["a", "b"]);
+    world.unsettled.insert(update.object(), intent);
+    let b = ObjectName::new("ns", "b");
+    let uid = world.services.get(&b).unwrap().meta.uid.clone();
+    world.services.removed(&b, &uid);
+    service(&mut world, "c", 3, &[Family::V4]);
+    let writes = plan(&world).writes;
+    assert_eq!(statuses(&writes)[0].addresses, Some(vec!["10.0.0.2".parse().unwrap()]));
+}
+
+#[test]
+fn a_retained_route_outlives_a_new_layout() {
+    let mut world = world();
+    put(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>("all", json!({"pools": ["main"]})));
+    service(&mut world, "a", 1, &[Family::V4]);
+    settle(&mut world);
+    let uid = world.pools.get(&ObjectName::cluster("main")).unwrap().meta.uid.clone();
+    world.pools.removed(&ObjectName::cluster("main"), &uid);
+    let picky = json!({"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": "a"}}]});
+    put(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>("picky", picky));
+    for _ in 0..20 {
+        let writes = plan(&world).writes;
+        writes.iter().for_each(|write| replay::land(&mut world, write));
+        assert_eq!(announced(&world), ["10.0.0.0"]);
+    }
+    assert_eq!(world.configurations.len(), 2);
+}
+
+#[test]
+fn an_object_that_a_finalizer_holds_is_left_alone_until_it_is_gone() {
+    let mut world = world();
+    service(&mut world, "a", 1, &[Family::V4]);
+    settle(&mut world);
+    let name = world.configurations.iter().next().unwrap().meta.name.clone();
+    edit(&mut world.configurations, &name, |configuration| configuration.meta.deleting = true);
+    service(&mut world, "b", 2, &[Family::V4]);
+    settle(&mut world);
     assert_eq!(announced(&world), ["10.0.0.0"]);
+    let uid = world.configurations.get(&name).unwrap().meta.uid.clone();
+    world.configurations.removed(&name, &uid);
+    world.configurations.forget_deleted();
+    settle(&mut world);
+    assert_eq!(announced(&world), ["10.0.0.0", "10.0.0.1"]);
+}
+
+#[test]
+fn a_class_less_service_whose_namespace_is_not_known_yet_is_not_served() {
+    let mut world = world();
+    world.settings.adopt_class_less = true;
+    service(&mut world, "a", 1, &[Family::V4]);
+    edit(&mut world.services, &ObjectName::new("ns", "a"), |service| service.value.class = None);
+    settle(&mut world);
+    assert!(addresses(&world, "a").is_empty());
+    let mut namespace = object(ObjectName::cluster("ns"), 0, Namespace);
+    namespace.meta.labels = BTreeMap::from([("clarionlb.io/class-less".to_owned(), "ignore".to_owned())]);
+    put(&mut world.namespaces, namespace);
+    settle(&mut world);
+    assert!(addresses(&world, "a").is_empty());
+    edit(&mut world.namespaces, &ObjectName::cluster("ns"), |namespace| namespace.meta.labels.clear());
+    settle(&mut world);
+    assert_eq!(addresses(&world, "a"), ["10.0.0.0"]);
+}
+
+#[test]
+fn avoiding_buggy_addresses_in_a_huge_pool_is_refused_and_not_tried() {
+    let mut world = world();
+    let huge = json!({"addresses": ["0.0.0.0/1"], "avoidBuggyIPs": true});
+    put(&mut world.pools, custom::<LoadBalancerPoolSpec, _>("main", huge));
+    let findings = plan(&world).findings;
+    let of_pool = findings.of(&ObjectRef::new(Kind::LoadBalancerPool, ObjectName::cluster("main")));
+    assert_eq!(of_pool[0].reason, Reason::InvalidValue);
 }
 
 /// Something that happens to a cluster.

@@ -155,7 +155,7 @@ impl Loop {
             info!(namespace, "FRRConfigurations go to this namespace");
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, findings } = plan(&state.world);
+        let Plan { writes, unfinished, findings } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
@@ -164,10 +164,10 @@ impl Loop {
         if !writes.is_empty() {
             self.metrics.reacted(since.elapsed());
         }
-        // What is no longer to be written is no longer refused.
+        // What is as it is to be is no longer refused.
         let refused = state.world.refused.len();
         let World { refused: list, unsettled, .. } = &mut state.world;
-        list.retain(|object, _| unsettled.contains_key(object) || writes.iter().any(|write| write.object() == *object));
+        list.retain(|object, _| unsettled.contains_key(object) || unfinished.contains(object));
         if list.len() < refused {
             state.dirty();
         }
@@ -212,10 +212,15 @@ impl Loop {
     /// Finds out whether an object of ours exists. Only FRRConfigurations are created by us.
     fn look_up(&self, name: ObjectName, state: &mut State) {
         let object = ObjectRef::new(Kind::FRRConfiguration, name.clone());
+        if state.world.unsettled.contains_key(&object) {
+            // A write of it is under way, and settles it too.
+            return;
+        }
+        let uid = state.world.configurations.get(&name).map(|known| known.meta.uid.clone());
         state.world.unsettled.insert(object.clone(), Intent::default());
         let writer = self.writer.clone();
         state.look_ups.spawn(async move {
-            let apply = writer.look_up::<Configuration>(&name).await;
+            let apply = writer.look_up::<Configuration>(&name, uid).await;
             let settled: Apply = Box::new(move |world| {
                 world.unsettled.remove(&object);
                 apply(world);

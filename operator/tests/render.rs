@@ -10,12 +10,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn clarion(arguments: &[&str]) -> Output {
+fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_clarion")).args(arguments).env_clear().output().unwrap()
 }
 
 fn render(directory: &Path) -> Output {
-    clarion(&["render", "-f", directory.to_str().unwrap()])
+    run(&["render", "-f", directory.to_str().unwrap()])
 }
 
 fn text(output: &Output) -> String {
@@ -139,7 +139,7 @@ fn what_cant_be_read_is_told_with_its_file() {
         assert!(error.contains(wanted), "{wanted:?} is not in {error:?}");
         assert!(output.stdout.is_empty());
     }
-    let nowhere = clarion(&["render", "-f", "/nowhere"]);
+    let nowhere = run(&["render", "-f", "/nowhere"]);
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/nowhere can't be read"));
 }
@@ -149,10 +149,20 @@ fn a_wrong_call_exits_with_2_before_anything_is_done() {
     for arguments in
         [&["run", "--lease-duration", "1s"][..], &["run", "--class-less", "perhaps"], &["render"], &["fly"]]
     {
-        assert_eq!(clarion(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     let garbage =
         Command::new(env!("CARGO_BIN_EXE_clarion")).arg("run").env("CLARION_MAX_IN_FLIGHT", "many").output().unwrap();
     assert_eq!(garbage.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&garbage.stderr).contains("many"));
+}
+
+#[test]
+fn class_less_services_are_served_on_demand() {
+    let [clarion, services, cluster] = quickstart();
+    let class_less = services.replace("  loadBalancerClass: clarionlb.io/bgp\n", "");
+    let files = directory(&[("a.yaml", &clarion), ("b.yaml", &class_less), ("c.yaml", &cluster)]);
+    assert!(!text(&render(files.path())).contains("203.0.113.0/32"));
+    let adopted = run(&["render", "-f", files.path().to_str().unwrap(), "--adopt-class-less"]);
+    assert!(text(&adopted).contains("203.0.113.0/32"));
 }

@@ -62,6 +62,10 @@ impl Allocation {
     }
 }
 
+/// The most IPv4 addresses, those of a /12, that can be looked through for ones that end in .0 and .255: every 256 of them
+/// make two holes, and each hole costs at every plan.
+const BUGGY_MAX: u64 = 1 << 20;
+
 /// Checks all pools. What two pools share belongs to the older.
 pub fn check(world: &World, findings: &mut Findings) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
@@ -101,6 +105,12 @@ fn addresses_of(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Find
     each("addresses", &spec.addresses, &mut |range| set.insert(range));
     each("excludeAddresses", &spec.exclude_addresses, &mut |range| set.remove(range));
     if !valid {
+        return None;
+    }
+    if spec.avoid_buggy_ips && set.count(Family::V4) > BUGGY_MAX {
+        let message =
+            format!("avoidBuggyIPs: the pool has more than {BUGGY_MAX} IPv4 addresses; split it, or leave some out");
+        findings.error(id.clone(), Reason::InvalidValue, message);
         return None;
     }
     if spec.avoid_buggy_ips {

@@ -16,14 +16,12 @@ pub enum Key<'a> {
     RouterId(&'a str),
     /// The compared fields of a session.
     Neighbor(&'a str, &'a str),
-    /// The BFD profile of a session.
+    /// The BFD profile of a session. FRR-K8s wants its content in the same object, so the two are one statement.
     Profile(&'a str, &'a str),
     /// The next hops of a session.
     NextHop(&'a str, &'a str),
     /// A route on a session.
     Route(&'a str, &'a str, IpNet),
-    /// A BFD profile.
-    Bfd(&'a str),
 }
 
 /// What is said about it.
@@ -31,7 +29,7 @@ pub enum Key<'a> {
 pub enum Value<'a> {
     /// An AS number.
     Asn(i64),
-    /// A name or an identifier.
+    /// An identifier.
     Text(&'a str),
     /// Fields of a session.
     Neighbor(&'a Neighbor),
@@ -39,8 +37,8 @@ pub enum Value<'a> {
     NextHop(&'a NextHop),
     /// Path attributes.
     Attributes(&'a Attributes),
-    /// A BFD profile.
-    Bfd(&'a BfdProfile),
+    /// A BFD profile: its name, and its content where that is known.
+    Profile(&'a str, Option<&'a BfdProfile>),
 }
 
 /// Statements by what they are about.
@@ -57,7 +55,8 @@ pub fn facts_of(content: &Content) -> Facts<'_> {
         for (key, session) in &router.sessions {
             facts.insert(Key::Neighbor(vrf, key), Value::Neighbor(&session.neighbor));
             if let Some(profile) = &session.bfd_profile {
-                facts.insert(Key::Profile(vrf, key), Value::Text(profile));
+                let content = content.bfd_profiles.get(profile);
+                facts.insert(Key::Profile(vrf, key), Value::Profile(profile, content));
             }
             if let Some(next_hop) = &session.next_hop {
                 facts.insert(Key::NextHop(vrf, key), Value::NextHop(next_hop));
@@ -66,7 +65,6 @@ pub fn facts_of(content: &Content) -> Facts<'_> {
             facts.extend(routes.map(|(prefix, a)| (Key::Route(vrf, key, *prefix), Value::Attributes(a))));
         }
     }
-    facts.extend(content.bfd_profiles.iter().map(|(name, profile)| (Key::Bfd(name), Value::Bfd(profile))));
     facts
 }
 
@@ -89,9 +87,10 @@ pub fn content_of(facts: &Facts) -> Content {
                     router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
                 }
             }
-            (Key::Profile(vrf, key), Value::Text(profile)) => {
+            (Key::Profile(vrf, key), Value::Profile(name, profile)) => {
                 if let Some(session) = session(&mut content, vrf, key) {
-                    session.bfd_profile = Some(profile.to_owned());
+                    session.bfd_profile = Some(name.to_owned());
+                    content.bfd_profiles.extend(profile.map(|profile| (name.to_owned(), profile.clone())));
                 }
             }
             (Key::NextHop(vrf, key), Value::NextHop(next_hop)) => {
@@ -103,9 +102,6 @@ pub fn content_of(facts: &Facts) -> Content {
                 if let Some(session) = session(&mut content, vrf, key) {
                     session.routes.insert(prefix, attributes.clone());
                 }
-            }
-            (Key::Bfd(name), Value::Bfd(profile)) => {
-                content.bfd_profiles.insert(name.to_owned(), profile.clone());
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::frr::Neighbor;
+use clarion_api::frr::{BfdProfile, Neighbor};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,17 +14,14 @@ struct Wish {
     asn: i64,
     hold: u8,
     id: Option<u8>,
+    bfd: Option<u8>,
     routes: BTreeMap<u8, Option<u8>>,
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
     let routes = prop::collection::btree_map(0..4_u8, prop::option::of(0..2_u8), 0..4);
-    (0..2_i64, 0..2_u8, prop::option::of(0..2_u8), routes).prop_map(|(asn, hold, id, routes)| Wish {
-        asn: 64512 + asn,
-        hold,
-        id,
-        routes,
-    })
+    (0..2_i64, 0..2_u8, prop::option::of(0..2_u8), prop::option::of(0..2_u8), routes)
+        .prop_map(|(asn, hold, id, bfd, routes)| Wish { asn: 64512 + asn, hold, id, bfd, routes })
 }
 
 fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
@@ -39,10 +36,17 @@ fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
         let attributes = Attributes { local_pref: local_pref.map(i64::from), ..Attributes::default() };
         session.routes.insert(format!("10.0.0.{n}/32").parse().unwrap(), attributes);
     }
+    let profiles = wish.bfd.map(|bfd| BfdProfile {
+        name: format!("p{bfd}"),
+        receive_interval: Some(100 + i32::from(bfd)),
+        ..BfdProfile::default()
+    });
+    session.bfd_profile = profiles.as_ref().map(|profile| profile.name.clone());
     let id = wish.id.map(|id| format!("10.9.9.{id}"));
     let sessions = BTreeMap::from([(session.key(), session)]);
     let router = Router { asn: wish.asn, id, sessions };
-    Content { routers: BTreeMap::from([(String::new(), router)]), ..Content::default() }
+    let bfd_profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+    Content { routers: BTreeMap::from([(String::new(), router)]), bfd_profiles }
 }
 
 /// One class of hosts for each wish, cut into as many objects as asked for: one, shards by prefix, or one for each host.
@@ -99,6 +103,12 @@ fn merged(layout: &Layout) -> Result<BTreeMap<String, Said>, String> {
                 }
                 for (key, session) in &router.sessions {
                     say(format!("session {vrf} {key}"), format!("{:?}", session.neighbor))?;
+                    if let Some(name) = &session.bfd_profile {
+                        let Some(profile) = layer.content.bfd_profiles.get(name) else {
+                            return Err(format!("{host}: {key} refers to {name}, which the object does not have"));
+                        };
+                        say(format!("bfd {vrf} {key}"), format!("{profile:?}"))?;
+                    }
                     for (prefix, attributes) in &session.routes {
                         say(format!("route {vrf} {key} {prefix}"), format!("{attributes:?}"))?;
                     }
@@ -191,7 +201,7 @@ proptest! {
 
 #[test]
 fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
-    let wish = |hold| Wish { asn: 64512, hold, id: None, routes: BTreeMap::from([(0, None), (1, None)]) };
+    let wish = |hold| Wish { asn: 64512, hold, id: None, bfd: Some(0), routes: BTreeMap::from([(0, None), (1, None)]) };
     let layout = |hold| {
         let shard = |s: u8| Layer {
             hosts: BTreeSet::from(["h".to_owned()]),

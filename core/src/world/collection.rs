@@ -51,17 +51,33 @@ pub struct Object<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection<T> {
     objects: BTreeMap<ObjectName, Object<T>>,
-    /// UIDs seen deleted since the last [`Collection::forget_deleted`].
+    /// UIDs that the watch has shown deleted since the last [`Collection::forget_deleted`].
     deleted: BTreeSet<String>,
+    /// UIDs that an answer has shown deleted, and the watch not yet.
+    deleted_by_answer: BTreeSet<String>,
     /// Created by ourselves and not yet seen by the watch.
     unechoed: BTreeSet<ObjectName>,
-    /// The names seen by a list that is under way.
-    listed: Option<BTreeSet<ObjectName>>,
+    /// A list that is under way.
+    listing: Option<Listing>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Listing {
+    /// What it has shown so far.
+    names: BTreeSet<ObjectName>,
+    /// What answers had shown deleted when it began.
+    deleted_before: BTreeSet<String>,
 }
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), deleted: BTreeSet::new(), unechoed: BTreeSet::new(), listed: None }
+        Self {
+            objects: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            deleted_by_answer: BTreeSet::new(),
+            unechoed: BTreeSet::new(),
+            listing: None,
+        }
     }
 }
 
@@ -100,8 +116,8 @@ impl<T: PartialEq> Collection<T> {
     /// Takes an object that the watch brought; tells whether anything changed.
     pub fn watched(&mut self, object: Object<T>) -> bool {
         self.unechoed.remove(&object.meta.name);
-        if let Some(listed) = &mut self.listed {
-            listed.insert(object.meta.name.clone());
+        if let Some(listing) = &mut self.listing {
+            listing.names.insert(object.meta.name.clone());
         }
         self.take(object)
     }
@@ -118,7 +134,7 @@ impl<T: PartialEq> Collection<T> {
     }
 
     fn take(&mut self, object: Object<T>) -> bool {
-        if self.deleted.contains(&object.meta.uid) {
+        if self.deleted.contains(&object.meta.uid) || self.deleted_by_answer.contains(&object.meta.uid) {
             return false;
         }
         let known = self.objects.get(&object.meta.name);
@@ -134,9 +150,23 @@ impl<T: PartialEq> Collection<T> {
         !same
     }
 
-    /// Takes a deletion; tells whether anything changed.
+    /// Takes a deletion that the watch brought; tells whether anything changed.
     pub fn removed(&mut self, name: &ObjectName, uid: &str) -> bool {
+        self.deleted_by_answer.remove(uid);
         self.deleted.insert(uid.to_owned());
+        self.drop(name, uid)
+    }
+
+    /// Takes a deletion that the answer to a write or a read of our own brought; tells whether anything changed. Events
+    /// from before it may still come.
+    pub fn answered_gone(&mut self, name: &ObjectName, uid: &str) -> bool {
+        if !self.deleted.contains(uid) {
+            self.deleted_by_answer.insert(uid.to_owned());
+        }
+        self.drop(name, uid)
+    }
+
+    fn drop(&mut self, name: &ObjectName, uid: &str) -> bool {
         if self.objects.get(name).is_none_or(|known| known.meta.uid != uid) {
             return false;
         }
@@ -147,13 +177,14 @@ impl<T: PartialEq> Collection<T> {
 
     /// A list begins; the objects that it holds come in by [`Collection::watched`].
     pub fn list_begins(&mut self) {
-        self.listed = Some(BTreeSet::new());
+        self.listing = Some(Listing { names: BTreeSet::new(), deleted_before: self.deleted_by_answer.clone() });
     }
 
     /// A list has ended: what it did not hold is gone. Objects that we created and that no watch has shown yet may be
     /// younger than the list, or deleted before it: they are kept, and returned to be looked up.
     pub fn list_ended(&mut self) -> Vec<ObjectName> {
-        let Some(listed) = self.listed.take() else { return Vec::new() };
+        let Some(Listing { names: listed, deleted_before }) = self.listing.take() else { return Vec::new() };
+        self.deleted_by_answer.retain(|uid| !deleted_before.contains(uid));
         let missing: Vec<_> = self.objects.keys().filter(|name| !listed.contains(name)).cloned().collect();
         let (unknown, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| self.unechoed.contains(name));
         for name in gone {
@@ -164,7 +195,7 @@ impl<T: PartialEq> Collection<T> {
         unknown
     }
 
-    /// Forgets which objects were deleted. To be called when no answer is outstanding that could bring one back.
+    /// Forgets what the watch has shown deleted. To be called when no answer is outstanding that could bring it back.
     pub fn forget_deleted(&mut self) {
         self.deleted.clear();
     }
@@ -221,6 +252,25 @@ mod tests {
         assert!(!all.answered(object("u", 6)));
         assert_eq!(value(&all), None);
         assert!(all.answered(object("v", 9)), "its successor of the same name is another object");
+    }
+
+    #[test]
+    fn a_late_watch_event_never_brings_back_what_an_answer_has_shown_deleted() {
+        let mut all = Collection::default();
+        let name = ObjectName::new("ns", "a");
+        all.watched(object("u", 5));
+        assert!(all.answered_gone(&name, "u"));
+        all.forget_deleted();
+        assert!(!all.watched(object("u", 6)));
+        assert!(!all.removed(&name, "u"));
+        all.forget_deleted();
+        assert!(all.deleted.is_empty() && all.deleted_by_answer.is_empty(), "nothing is remembered for ever");
+
+        all.watched(object("v", 7));
+        all.answered_gone(&name, "v");
+        all.list_begins();
+        assert!(all.list_ended().is_empty());
+        assert!(all.deleted_by_answer.is_empty(), "a list that began later knows as much");
     }
 
     #[test]

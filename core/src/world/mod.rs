@@ -17,6 +17,7 @@ use clarion_api::{
     reservation::AddressReservationStatus, status::Status,
 };
 
+use crate::write::{ConfigurationWrite, Write};
 pub use crate::{address_set::Family, layer::Layer};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
@@ -157,8 +158,33 @@ pub struct World {
 /// What a write that is not settled would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intent {
-    /// The addresses that it would give to the Service.
+    /// The addresses that it would give to the Service, or announce by the FRRConfiguration.
     pub addresses: Vec<IpAddr>,
+    /// The hosts that the FRRConfiguration would select.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Intent {
+    /// What this write would change.
+    #[must_use]
+    pub fn of(write: &Write) -> Self {
+        match write {
+            Write::ServiceStatus(write) => {
+                Self { addresses: write.addresses.clone().unwrap_or_default(), ..Self::default() }
+            }
+            Write::Configuration(ConfigurationWrite::Create { spec, .. } | ConfigurationWrite::Update { spec, .. }) => {
+                let layer = Layer::of(spec);
+                Self { addresses: host_addresses(&layer).collect(), hosts: layer.hosts }
+            }
+            Write::Configuration(ConfigurationWrite::Delete { .. }) | Write::ObjectStatus(_) => Self::default(),
+        }
+    }
+}
+
+/// The addresses that a layer announces by themselves, as a /32 or /128.
+fn host_addresses(layer: &Layer) -> impl Iterator<Item = IpAddr> {
+    let hosts = layer.content.prefixes().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
+    hosts.map(|prefix| prefix.addr())
 }
 
 /// A Service.
@@ -279,8 +305,11 @@ impl World {
         match &service.value.class {
             Some(class) => self.settings.load_balancer_classes.contains(class),
             None => {
-                let namespace = self.namespaces.get(&ObjectName::cluster(&service.meta.name.namespace));
-                match namespace.and_then(|n| n.meta.labels.get(names::CLASS_LESS_LABEL)).map(String::as_str) {
+                // Its watch may be behind that of the Services: what it says is not known yet.
+                let Some(namespace) = self.namespaces.get(&ObjectName::cluster(&service.meta.name.namespace)) else {
+                    return false;
+                };
+                match namespace.meta.labels.get(names::CLASS_LESS_LABEL).map(String::as_str) {
                     Some("adopt") => true,
                     Some("ignore") => false,
                     _ => self.settings.adopt_class_less,
@@ -289,26 +318,35 @@ impl World {
         }
     }
 
-    /// The namespace of FRR-K8s: the one that was set, else the first of these that has an object: sessions that its
-    /// daemons report, configurations of ours, configurations of others; else the default.
+    /// The namespace of FRR-K8s: the one that was set, else the one with configurations of ours (with sessions, if there
+    /// are several), else the first with sessions that its daemons report, else the first with configurations of others,
+    /// else the default. So it stays where it is, whatever others do.
     #[must_use]
     pub fn frr_k8s_namespace(&self) -> &str {
         if let Some(namespace) = &self.settings.frr_k8s_namespace {
             return namespace;
         }
-        let ours = self.configurations.iter().filter(|c| c.value.ours).map(|c| &c.meta.name);
-        let all = self.configurations.iter().map(|c| &c.meta.name);
-        let sessions = self.sessions.iter().map(|s| &s.meta.name);
-        sessions.chain(ours).chain(all).next().map_or(names::DEFAULT_FRR_K8S_NAMESPACE, |name| &name.namespace)
+        let sessions: BTreeSet<&str> = self.session_namespaces().collect();
+        let ours = || self.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.namespace.as_str());
+        let others = self.configurations.iter().map(|c| c.meta.name.namespace.as_str());
+        let with_sessions = ours().find(|namespace| sessions.contains(namespace));
+        let mut candidates = with_sessions.into_iter().chain(ours()).chain(sessions.iter().copied()).chain(others);
+        candidates.next().unwrap_or(names::DEFAULT_FRR_K8S_NAMESPACE)
     }
 
-    /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128.
+    /// The namespaces in which daemons report sessions.
+    pub fn session_namespaces(&self) -> impl Iterator<Item = &str> {
+        self.sessions.iter().map(|session| session.meta.name.namespace.as_str())
+    }
+
+    /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128, or may announce as soon as a
+    /// write that is under way has landed.
     #[must_use]
     pub fn announced(&self) -> BTreeSet<IpAddr> {
         let ours = self.configurations.iter().filter(|c| c.value.ours);
-        ours.flat_map(|c| c.value.layer.content.prefixes())
-            .filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len())
-            .map(|prefix| prefix.addr())
+        let under_way = self.unsettled.iter().filter(|(object, _)| object.kind == Kind::FRRConfiguration);
+        ours.flat_map(|c| host_addresses(&c.value.layer))
+            .chain(under_way.flat_map(|(_, intent)| intent.addresses.iter().copied()))
             .collect()
     }
 }

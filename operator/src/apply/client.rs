@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clarion_core::{
     ConfigurationWrite, ObjectStatus, Write,
-    world::{Configuration, Object, ObjectName, ObjectRef, Service, World},
+    world::{Configuration, Object, ObjectName, ObjectRef, Service},
 };
 use http::Request;
 use kube::Client;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
@@ -33,8 +33,8 @@ pub struct Writer {
 enum Expected {
     /// The object is not there yet.
     Created,
-    /// The object has another version than this afterwards.
-    Changed { from: String },
+    /// The object of this UID has another version than this afterwards.
+    Changed { uid: String, from: String },
     /// The object of this UID is gone afterwards.
     Deleted { uid: String },
 }
@@ -51,14 +51,14 @@ impl Writer {
         let started = Instant::now();
         let (apply, error) = match write {
             Write::ServiceStatus(write) => {
-                let expected = Expected::Changed { from: write.resource_version.clone() };
+                let expected = Expected::Changed { uid: write.uid.clone(), from: write.resource_version.clone() };
                 self.settle::<Service>(&object, self.requests.service_status(&write), expected).await
             }
             Write::Configuration(write) => {
                 let expected = match &write {
                     ConfigurationWrite::Create { .. } => Expected::Created,
-                    ConfigurationWrite::Update { resource_version, .. } => {
-                        Expected::Changed { from: resource_version.clone() }
+                    ConfigurationWrite::Update { uid, resource_version, .. } => {
+                        Expected::Changed { uid: uid.clone(), from: resource_version.clone() }
                     }
                     ConfigurationWrite::Delete { uid, .. } => Expected::Deleted { uid: uid.clone() },
                 };
@@ -66,7 +66,7 @@ impl Writer {
             }
             Write::ObjectStatus(write) => {
                 let request = self.requests.object_status(&write);
-                let expected = Expected::Changed { from: write.resource_version.clone() };
+                let expected = Expected::Changed { uid: write.uid.clone(), from: write.resource_version.clone() };
                 match write.status {
                     ObjectStatus::LoadBalancerPool(_) => self.settle::<Pool>(&object, request, expected).await,
                     ObjectStatus::AddressReservation(_) => self.settle::<Reservation>(&object, request, expected).await,
@@ -81,12 +81,12 @@ impl Writer {
         Outcome { object, apply, error, took: started.elapsed() }
     }
 
-    /// Looks up an object of which the watch can't tell whether it exists.
-    pub async fn look_up<T: Watched>(&self, object: &ObjectName) -> Apply {
+    /// Looks up an object of which the watch can't tell whether it exists; as far as is known, with this UID.
+    pub async fn look_up<T: Watched>(&self, object: &ObjectName, uid: Option<String>) -> Apply {
         let mut pause = SETTLE.0;
         loop {
             match self.read::<T>(object).await {
-                Ok(found) => return known(object.clone(), found),
+                Ok(found) => return known(object.clone(), uid, found),
                 Err(failure) => warn!(kind = %T::KIND, %object, error = failure.message, "can't be read; tried again"),
             }
             sleep(pause).await;
@@ -109,18 +109,16 @@ impl Writer {
         };
         let given_up = Instant::now() + self.timing.server;
         let failure = match &expected {
-            Expected::Deleted { uid } => match self.send::<IgnoredAny>(request).await {
-                Ok(_) => {
-                    let (name, uid) = (object.name.clone(), uid.clone());
-                    let apply = move |world: &mut World| {
-                        T::collection(world).removed(&name, &uid);
-                    };
-                    return (Box::new(apply), None);
-                }
+            Expected::Deleted { uid } => match self.send::<Value>(request).await {
+                Ok(answer) => return (deleted::<T>(object.name.clone(), uid.clone(), answer), None),
                 Err(failure) => failure,
             },
             _ => match self.send::<T::Source>(request).await {
-                Ok(answer) => return (known(object.name.clone(), Some(T::project(answer))), None),
+                Ok(answer) => {
+                    let answer = T::project(answer);
+                    let failure = expected.missed_by(&answer).then(Failure::without_effect);
+                    return (known(object.name.clone(), None, Some(answer)), failure);
+                }
                 Err(failure) => failure,
             },
         };
@@ -131,7 +129,8 @@ impl Writer {
                 Ok(found)
                     if failure.certain || expected.is_settled_by(found.as_ref()) || Instant::now() >= given_up =>
                 {
-                    return (known(object.name.clone(), found), Some(failure.failure));
+                    let uid = expected.uid().map(str::to_owned);
+                    return (known(object.name.clone(), uid, found), Some(failure.failure));
                 }
                 // The API server may still be at it.
                 Ok(_) => sleep_until(given_up.min(Instant::now() + pause)).await,
@@ -188,6 +187,15 @@ struct Failed {
     failure: Failure,
 }
 
+impl Failure {
+    /// The API server has said yes and done nothing. Without a pause, that would go on for ever.
+    fn without_effect() -> Self {
+        let message = "the API server accepted the write but did not store all of it: its CRD does not know a field (is \
+                       FRR-K8s too old?), or something changes the object on its way";
+        Self { message: message.to_owned(), refused: true, conflict: false, retry_after: None }
+    }
+}
+
 impl Failed {
     /// That an object to be created is not found means that its namespace is missing.
     fn of(mut self, expected: &Expected) -> Self {
@@ -207,30 +215,52 @@ impl Failed {
 }
 
 impl Expected {
+    /// The UID of the object that there was.
+    fn uid(&self) -> Option<&str> {
+        match self {
+            Self::Created => None,
+            Self::Changed { uid, .. } | Self::Deleted { uid } => Some(uid),
+        }
+    }
+
+    /// Whether a write was accepted and changed nothing: the API server gives such an object no new version.
+    fn missed_by<T>(&self, answer: &Object<T>) -> bool {
+        matches!(self, Self::Changed { from, .. } if answer.meta.resource_version == *from)
+    }
+
     /// Whether the write has landed, or can't land any more.
     fn is_settled_by<T>(&self, found: Option<&Object<T>>) -> bool {
         match (self, found) {
             (Self::Created, found) => found.is_some(),
-            (Self::Changed { from }, Some(found)) => found.meta.resource_version != *from,
+            (Self::Changed { from, .. }, Some(found)) => found.meta.resource_version != *from,
             (Self::Deleted { uid }, Some(found)) => found.meta.uid != *uid,
             (_, None) => true,
         }
     }
 }
 
-/// Takes what was read of an object into the world.
-fn known<T: Watched>(name: ObjectName, found: Option<Object<T>>) -> Apply {
+/// Takes what was read of an object into the world: the object, or that the one of this UID is gone. A successor of the same
+/// name is another object.
+fn known<T: Watched>(name: ObjectName, uid: Option<String>, found: Option<Object<T>>) -> Apply {
     Box::new(move |world| {
         let collection = T::collection(world);
-        match found {
-            Some(object) => {
+        match (found, uid) {
+            (Some(object), _) => {
                 collection.answered(object);
             }
-            None => {
-                if let Some(uid) = collection.get(&name).map(|known| known.meta.uid.clone()) {
-                    collection.removed(&name, &uid);
-                }
+            (None, Some(uid)) => {
+                collection.answered_gone(&name, &uid);
             }
+            (None, None) => {}
         }
     })
+}
+
+/// Takes the answer to a deletion into the world. An object that a finalizer holds is still there, and still counts.
+fn deleted<T: Watched>(name: ObjectName, uid: String, answer: Value) -> Apply {
+    let held = answer.pointer("/metadata/deletionTimestamp").is_some();
+    match serde_json::from_value::<T::Source>(answer) {
+        Ok(object) if held => known(name, None, Some(T::project(object))),
+        _ => known::<T>(name, Some(uid), None),
+    }
 }

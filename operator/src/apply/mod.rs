@@ -4,7 +4,7 @@ mod client;
 mod request;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -94,8 +94,10 @@ impl Queue {
     /// Replaces what waits: a newer plan knows better. Plans come in the order of their urgency.
     pub fn replace(&mut self, writes: Vec<Write>) {
         self.waiting = writes.into();
+        // Who has nothing to be written any more begins anew.
         let now = Instant::now();
-        self.pauses.retain(|object, pause| pause.until > now || self.waiting.iter().any(|w| w.object() == *object));
+        let waiting: BTreeSet<ObjectRef> = self.waiting.iter().map(Write::object).collect();
+        self.pauses.retain(|object, pause| pause.until > now || waiting.contains(object));
     }
 
     /// Whether nothing is under way.
@@ -138,11 +140,7 @@ impl Queue {
                 }
                 self.running_configurations += 1;
             }
-            let addresses = match &write {
-                Write::ServiceStatus(write) => write.addresses.clone().unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            world.unsettled.insert(object, Intent { addresses });
+            world.unsettled.insert(object, Intent::of(&write));
             let writer = self.writer.clone();
             self.running.spawn(async move { writer.perform(write).await });
         }

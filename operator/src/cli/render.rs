@@ -1,7 +1,7 @@
 //! `clarion render`
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use clap::Args;
 use clarion_api::Timestamp;
 use clarion_core::{
     World, plan, replay,
-    world::{Configuration, EndpointSlice, Namespace, Node, Object, ObjectName, Service},
+    world::{Configuration, EndpointSlice, Meta, Namespace, Node, Object, ObjectName, Service},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -62,6 +62,7 @@ impl Render {
         for file in files(&self.path)? {
             manifests.read(&file)?;
         }
+        manifests.imply_namespaces();
         let text = manifests.render()?;
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
@@ -198,6 +199,17 @@ impl Manifests {
             self.objects.insert((object.kind.clone(), name), object);
         }
         Ok(())
+    }
+
+    /// Namespaces that nobody wrote down exist all the same, without labels.
+    fn imply_namespaces(&mut self) {
+        let names: BTreeSet<String> = self.world.services.iter().map(|s| s.meta.name.namespace.clone()).collect();
+        for name in names.into_iter().map(ObjectName::cluster) {
+            if self.world.namespaces.get(&name).is_none() {
+                let meta = Meta { name, resource_version: "1".to_owned(), ..Meta::default() };
+                self.world.namespaces.watched(Object { meta, value: Namespace });
+            }
+        }
     }
 
     /// Lets all writes land until there are none, and shows what there is then.

@@ -62,6 +62,9 @@ enum ClassLess {
     Ignore,
 }
 
+/// Longer than the server lets a watch without events go on, which is about five minutes.
+const WATCH_SILENCE: Duration = Duration::from_secs(310);
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a Pod")]
@@ -101,6 +104,9 @@ impl Run {
         let mut config = config().await?;
         // Requests that write must not be repeated behind our back, and the Lease must not wait for a slow one.
         config.default_retry = false;
+        // A connection that dies in silence must not keep a watch or a write waiting for ever. Idle time does not count.
+        config.reset_reader_on_write = true;
+        config.read_timeout = Some(WATCH_SILENCE);
         let reader = Client::try_from(config.clone())?;
         config.read_timeout = Some(self.lease_duration);
         let writer = Client::try_from(config.clone())?;

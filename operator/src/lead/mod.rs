@@ -103,7 +103,10 @@ pub async fn acquire(client: Client, terms: Terms) -> (Leadership, Takeover) {
     let mut told = String::new();
     loop {
         let started = Instant::now();
-        match attempt(&client, &terms, &mut seen).await {
+        let limit = terms.renew_within();
+        let attempt = timeout(limit, attempt(&client, &terms, &mut seen));
+        match attempt.await.unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {limit:?}").into())))
+        {
             Ok(Attempt::Got(takeover)) => {
                 info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
                 let until = Arc::new(Mutex::new(started + terms.renew_within()));
@@ -177,7 +180,8 @@ impl Leadership {
                 if left.is_zero() {
                     return Lost::Expired { lease, within: self.terms.renew_within() };
                 }
-                match timeout(left, self.renew()).await {
+                // One request that hangs must not use up the time for others.
+                match timeout(left.min(self.terms.retry_every()), self.renew()).await {
                     Ok(Ok(None)) => {
                         *self.until.lock().unwrap_or_else(PoisonError::into_inner) =
                             started + self.terms.renew_within();

@@ -1,5 +1,6 @@
 //! Reflectors: watches that keep a [`World`] up to date, holding no more of each object than a plan needs.
 
+mod lenient;
 mod project;
 
 use std::{pin::pin, time::Duration};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clarion_api::{
     self as api, ObjectMeta,
-    frr::{BGPSessionState, FRRConfiguration},
+    frr::{BGPSessionState, BgpSessionStateStatus, FRRConfiguration},
     names,
 };
 use clarion_core::{
@@ -15,9 +15,9 @@ use clarion_core::{
     },
 };
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use kube::core::DeserializeGuard;
+use serde_json::Value;
 
-use super::Watched;
+use super::{Watched, lenient::Lenient};
 
 /// A LoadBalancerPool.
 pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolStatus>;
@@ -138,25 +138,18 @@ impl Watched for Namespace {
     }
 }
 
-/// One of Clarion's own kinds. An object that can't be read becomes a value that says so, not a broken watch.
+/// One of Clarion's own kinds.
 macro_rules! custom {
     ($($projected:ident from $source:ident in $field:ident),+ $(,)?) => {
         $(
             impl Watched for $projected {
-                type Source = DeserializeGuard<api::$source>;
+                type Source = Lenient<api::$source>;
 
                 const KIND: Kind = Kind::$source;
 
                 fn project(source: Self::Source) -> Object<Self> {
-                    match source.0 {
-                        Ok(object) => Object {
-                            meta: meta(object.metadata),
-                            value: Custom { spec: Ok(object.spec), status: object.status },
-                        },
-                        Err(invalid) => {
-                            Object { meta: meta(invalid.metadata), value: Custom { spec: Err(invalid.error), status: None } }
-                        }
-                    }
+                    let (metadata, spec, status) = source.parts();
+                    Object { meta: meta(metadata), value: Custom { spec, status } }
                 }
 
                 fn collection(world: &mut World) -> &mut Collection<Self> {
@@ -176,19 +169,16 @@ custom! {
 }
 
 impl Watched for Configuration {
-    type Source = DeserializeGuard<FRRConfiguration>;
+    type Source = Lenient<FRRConfiguration>;
 
     const KIND: Kind = Kind::FRRConfiguration;
     const OPTIONAL: bool = true;
 
     fn project(source: Self::Source) -> Object<Self> {
-        let (mut metadata, spec) = match source.0 {
-            Ok(object) => (object.metadata, object.spec),
-            Err(invalid) => (invalid.metadata, api::frr::FrrConfigurationSpec::default()),
-        };
+        let (mut metadata, spec, _) = source.parts::<_, Value>();
         let annotations = metadata.annotations.take().unwrap_or_default();
         let meta = meta(metadata);
-        let value = Self::new(&meta.labels, annotations, spec);
+        let value = Self::new(&meta.labels, annotations, spec.unwrap_or_default());
         Object { meta, value }
     }
 
@@ -198,16 +188,14 @@ impl Watched for Configuration {
 }
 
 impl Watched for Session {
-    type Source = DeserializeGuard<BGPSessionState>;
+    type Source = Lenient<BGPSessionState>;
 
     const KIND: Kind = Kind::BGPSessionState;
     const OPTIONAL: bool = true;
 
     fn project(source: Self::Source) -> Object<Self> {
-        let (metadata, status) = match source.0 {
-            Ok(object) => (object.metadata, object.status.unwrap_or_default()),
-            Err(invalid) => (invalid.metadata, api::frr::BgpSessionStateStatus::default()),
-        };
+        let (metadata, _, status) = source.parts::<Value, BgpSessionStateStatus>();
+        let status = status.unwrap_or_default();
         let value = Self {
             node: status.node.unwrap_or_default(),
             peer: status.peer.unwrap_or_default(),

@@ -117,16 +117,11 @@ async fn a_bad_pool_has_a_condition_and_the_others_work() {
         ("everything", "2001:db8::/0", "whole address space"),
     ];
     // An API server that does not check: the rules of an older, or an edited, CRD.
-    let crds: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-        Api::all(cluster.0.client());
-    let mut crd = crds.get("loadbalancerpools.clarionlb.io").await.unwrap();
-    let mut spec = serde_json::to_value(&crd.spec).unwrap();
-    let addresses = "/versions/0/schema/openAPIV3Schema/properties/spec/properties/addresses";
-    let schema = spec.pointer_mut(addresses).unwrap();
-    schema.as_object_mut().unwrap().remove("minItems");
-    schema["items"].as_object_mut().unwrap().remove("x-kubernetes-validations").unwrap();
-    crd.spec = serde_json::from_value(spec).unwrap();
-    crds.replace("loadbalancerpools.clarionlb.io", &Default::default(), &crd).await.unwrap();
+    edit_crd(&cluster, "loadbalancerpools.clarionlb.io", |spec| {
+        spec["addresses"].as_object_mut().unwrap().remove("minItems");
+        spec["addresses"]["items"].as_object_mut().unwrap().remove("x-kubernetes-validations").unwrap();
+    })
+    .await;
     let pool = |name: &str, addresses: serde_json::Value| {
         object(json!({
             "apiVersion": "clarionlb.io/v1beta1", "kind": "LoadBalancerPool",
@@ -247,11 +242,81 @@ async fn a_refused_write_is_told_with_what_the_api_server_said_and_tried_again()
     let kubeconfig = cluster.0.operator_kubeconfig();
     let arguments = ["--frr-k8s-namespace", "not-yet"];
     let _operator = Operator::start_with(&cluster.0, &kubeconfig, &arguments).unwrap();
-    let message = cluster.becomes("lbpeer", "tor", "Ready", "False", "WriteRefused").await;
-    assert!(message.contains("namespaces \"not-yet\" not found"), "{message}");
+    wait::until("the API server's own words", async || {
+        let (status, reason, message) = cluster.condition("lbpeer", "tor", "Ready").await?;
+        let told = message.contains("namespaces \"not-yet\" not found");
+        if status == "False" && reason == "WriteRefused" && told { Ok(()) } else { Err(message) }
+    })
+    .await
+    .unwrap();
     cluster.0.kubectl(&["create", "namespace", "not-yet"]).unwrap();
     let message = cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
     assert!(message.contains("not-yet"), "{message}");
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+}
+
+/// Counts the versions of an object that come within some seconds.
+async fn versions(cluster: &Cluster, kind: &str, name: &str) -> usize {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..30 {
+        let path = "jsonpath={.items[*].metadata.resourceVersion}";
+        let field = format!("--field-selector=metadata.name={name}");
+        seen.insert(cluster.0.kubectl(&["get", kind, "-A", &field, "-o", path]).unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    seen.len()
+}
+
+/// Changes a CRD as an older or newer version of it might be.
+async fn edit_crd(cluster: &Cluster, name: &str, edit: impl Fn(&mut serde_json::Value)) {
+    let crds: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+        Api::all(cluster.0.client());
+    let mut crd = crds.get(name).await.unwrap();
+    let mut spec = serde_json::to_value(&crd.spec).unwrap();
+    edit(spec.pointer_mut("/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap());
+    crd.spec = serde_json::from_value(spec).unwrap();
+    crds.replace(name, &Default::default(), &crd).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_cant_be_read_has_a_condition_and_is_written_once() {
+    let cluster = Cluster::start().await;
+    edit_crd(&cluster, "loadbalancerpools.clarionlb.io", |spec| {
+        spec["strategy"] = json!({"type": "string"});
+    })
+    .await;
+    let future = object(json!({
+        "apiVersion": "clarionlb.io/v1beta1", "kind": "LoadBalancerPool", "metadata": {"name": "future"},
+        "spec": {"addresses": ["198.51.200.0/24"], "strategy": "FromTheFuture"},
+    }));
+    wait::until("the edited CRD", async || cluster.0.apply(std::slice::from_ref(&future)).await).await.unwrap();
+    let _operator = Operator::start(&cluster.0).unwrap();
+    let message = cluster.becomes("lbpool", "future", "Ready", "False", "Unreadable").await;
+    assert!(message.contains("FromTheFuture"), "{message}");
+    assert_eq!(versions(&cluster, "lbpool", "future").await, 1, "it is not written again and again");
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
+}
+
+#[tokio::test]
+async fn a_field_that_the_installed_frr_k8s_drops_is_told_and_not_written_for_ever() {
+    let cluster = Cluster::start().await;
+    edit_crd(&cluster, "frrconfigurations.frrk8s.metallb.io", |spec| {
+        let neighbor = spec.pointer_mut("/bgp/properties/routers/items/properties/neighbors/items/properties").unwrap();
+        neighbor.as_object_mut().unwrap().remove("localASN").unwrap();
+    })
+    .await;
+    let mut peer = crate::cluster::peer();
+    peer.data["spec"]["localASN"] = json!(64511);
+    cluster.0.apply(&[peer]).await.unwrap();
+    let operator = Operator::start(&cluster.0).unwrap();
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "False", "WriteRefused").await;
+    assert!(message.contains("is FRR-K8s too old?"), "{message}");
+    let before = operator.process.log().matches("planned").count();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let plans = operator.process.log().matches("planned").count() - before;
+    assert!(plans < 20, "{plans} plans in four quiet seconds");
     cluster.add_services(&["a"]).await;
     cluster.all_announced(&["a"]).await;
 }
