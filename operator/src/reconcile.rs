@@ -28,6 +28,9 @@ const PLANNING_SHARE: u32 = 10;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
 
+/// So many changes are taken before anything else is looked at.
+const AT_ONCE: usize = 4096;
+
 /// Everything that the loop needs.
 pub struct Loop {
     /// What the operator was told.
@@ -85,7 +88,8 @@ impl Loop {
         self.health.set(Phase::Syncing(state.missing.clone()));
         self.metrics.leading(true);
         loop {
-            while let Ok(change) = self.changes.try_recv() {
+            for _ in 0..AT_ONCE {
+                let Ok(change) = self.changes.try_recv() else { break };
                 self.take(change, &mut state);
             }
             if state.world.add_only && self.add_only_until.is_none_or(|until| Instant::now() >= until) {
