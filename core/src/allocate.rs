@@ -118,6 +118,9 @@ fn hold(
             } else {
                 seat.reason = Some(Reason::AddressConflict);
                 seat.message = format!("{address} belongs to an older Service");
+                if world.add_only {
+                    seat.addresses.push(*address);
+                }
             }
         } else if world.add_only || announced.contains(address) {
             seat.addresses.push(*address);

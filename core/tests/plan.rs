@@ -280,6 +280,10 @@ fn of_two_holders_of_one_address_the_older_keeps_it_and_the_younger_moves() {
         service(&mut world, name, created, &[Family::V4]);
         hold(&mut world, name, &["10.0.0.3"]);
     }
+    world.add_only = true;
+    settle(&mut world);
+    assert_eq!(addresses(&world, "young"), ["10.0.0.3", "10.0.0.0"], "a new leader only adds");
+    world.add_only = false;
     settle(&mut world);
     assert_eq!(
         (addresses(&world, "old"), addresses(&world, "young")),

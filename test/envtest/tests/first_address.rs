@@ -320,3 +320,25 @@ async fn a_field_that_the_installed_frr_k8s_drops_is_told_and_not_written_for_ev
     cluster.add_services(&["a"]).await;
     cluster.all_announced(&["a"]).await;
 }
+
+#[tokio::test]
+async fn a_service_that_becomes_another_type_is_withdrawn_and_our_conditions_go() {
+    let cluster = Cluster::start().await;
+    let _operator = Operator::start(&cluster.0).unwrap();
+    cluster.add_services(&["a", "b"]).await;
+    cluster.all_announced(&["a", "b"]).await;
+    let patch = r#"{"spec":{"type":"ClusterIP","loadBalancerClass":null}}"#;
+    cluster.0.kubectl(&["patch", "service", "a", "--type=merge", "-p", patch]).unwrap();
+    wait::until("the withdrawal, and a status without our conditions", async || {
+        let announced = cluster.announced().await.map_err(|error| error.to_string())?;
+        let status = cluster.0.kubectl(&["get", "service", "a", "-o", "jsonpath={.status}"]).unwrap();
+        if announced.len() == 1 && !status.contains("clarionlb.io") {
+            Ok(())
+        } else {
+            Err(format!("{announced:?} {status}"))
+        }
+    })
+    .await
+    .unwrap();
+    cluster.all_announced(&["b"]).await;
+}
