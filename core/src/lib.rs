@@ -26,4 +26,4 @@ mod write;
 pub use finding::{Finding, Findings, Reason, Severity};
 pub use plan::{Plan, plan};
 pub use world::World;
-pub use write::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write};
+pub use write::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write};

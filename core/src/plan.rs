@@ -11,8 +11,8 @@ use crate::{
     finding::{Findings, Reason},
     layer::Layer,
     report, session, transition,
-    world::{Configuration, Kind, Meta, Object, ObjectName, ObjectRef, World},
-    write::{ConfigurationWrite, Write},
+    world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
+    write::{ConfigurationWrite, Precondition, Write},
 };
 
 /// The writes that are safe now, and what is to be told.
@@ -116,10 +116,8 @@ fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<
     if known.is_some_and(|known| known.meta.deleting) {
         return None;
     }
-    let of = |meta: &Meta| (meta.uid.clone(), meta.resource_version.clone());
     let Some(layer) = layer.filter(|layer| !layer.hosts.is_empty()) else {
-        let (uid, resource_version) = of(&known?.meta);
-        return Some(ConfigurationWrite::Delete { name, uid, resource_version });
+        return Some(ConfigurationWrite::Delete { name, precondition: Precondition::of(&known?.meta) });
     };
     let kind = name.name.split('-').nth(1).unwrap_or_default().to_owned();
     let mut labels = BTreeMap::from([
@@ -140,6 +138,6 @@ fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<
     let mut defaulted = spec.clone();
     defaulted.set_defaults();
     let equal = defaulted == known.value.spec && labels == known.meta.labels && annotations == known.value.annotations;
-    let (uid, resource_version) = of(&known.meta);
-    (!equal).then_some(ConfigurationWrite::Update { name, uid, resource_version, labels, annotations, spec })
+    let precondition = Precondition::of(&known.meta);
+    (!equal).then_some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec })
 }

@@ -19,8 +19,8 @@ pub fn land(world: &mut World, write: &Write) {
             service.conditions.retain(|known| !replaced(known) && !write.remove_conditions.contains(&known.type_));
             service.conditions.extend(write.conditions.iter().cloned());
         }),
-        Write::Configuration(ConfigurationWrite::Delete { name, uid, .. }) => {
-            world.configurations.removed(name, uid);
+        Write::Configuration(ConfigurationWrite::Delete { name, precondition }) => {
+            world.configurations.removed(name, &precondition.uid);
             // No answer is outstanding that could bring it back, and its successor has the same UID here.
             world.configurations.forget_deleted();
         }

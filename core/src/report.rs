@@ -19,7 +19,7 @@ use crate::{
     finding::{Findings, Reason, Severity},
     session::Sessions,
     world::{Kind, Meta, Object, ObjectRef, Service, World},
-    write::{ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, Write},
+    write::{ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
 };
 
 /// The longest message that a condition may hold (`metav1.Condition`).
@@ -104,8 +104,7 @@ fn service_status(
     }
     Some(ServiceStatusWrite {
         name: service.meta.name.clone(),
-        uid: service.meta.uid.clone(),
-        resource_version: service.meta.resource_version.clone(),
+        precondition: Precondition::of(&service.meta),
         addresses: (!same).then(|| seat.addresses.clone()),
         conditions,
         remove_conditions,
@@ -128,8 +127,8 @@ pub fn objects(
         let condition = ready.changed(world.now, meta.generation, before).or_else(|| before.cloned());
         let conditions: Vec<Condition> = condition.into_iter().collect();
         if let Some(status) = differs(&conditions) {
-            let (uid, resource_version) = (meta.uid.clone(), meta.resource_version.clone());
-            writes.push(Write::ObjectStatus(ObjectStatusWrite { object, uid, resource_version, status }));
+            let precondition = Precondition::of(meta);
+            writes.push(Write::ObjectStatus(ObjectStatusWrite { object, precondition, status }));
         }
     };
     for object in world.pools.iter() {

@@ -7,7 +7,7 @@ use clarion_api::{
     reservation::AddressReservationStatus, status::Status,
 };
 
-use crate::world::{Kind, ObjectName, ObjectRef};
+use crate::world::{Kind, Meta, ObjectName, ObjectRef};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,15 +32,30 @@ impl Write {
     }
 }
 
+/// The version of an object that a write relies on. The API server refuses the write if there is another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Precondition {
+    /// Tells objects of one name apart.
+    pub uid: String,
+    /// The version, as the server gave it.
+    pub resource_version: String,
+}
+
+impl Precondition {
+    /// That the object is as it was seen.
+    #[must_use]
+    pub fn of(meta: &Meta) -> Self {
+        Self { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() }
+    }
+}
+
 /// A new status for a Service, as a strategic merge patch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceStatusWrite {
     /// The Service.
     pub name: ObjectName,
-    /// Must still be its UID.
-    pub uid: String,
-    /// Must still be its version.
-    pub resource_version: String,
+    /// What it must still be.
+    pub precondition: Precondition,
     /// The whole of `status.loadBalancer.ingress`; `None` leaves it.
     pub addresses: Option<Vec<IpAddr>>,
     /// Conditions to set.
@@ -67,10 +82,8 @@ pub enum ConfigurationWrite {
     Update {
         /// Its name.
         name: ObjectName,
-        /// Must still be its UID.
-        uid: String,
-        /// Must still be its version.
-        resource_version: String,
+        /// What it must still be.
+        precondition: Precondition,
         /// Its labels, those of others included.
         labels: BTreeMap<String, String>,
         /// Its annotations, those of others included.
@@ -82,10 +95,8 @@ pub enum ConfigurationWrite {
     Delete {
         /// Its name.
         name: ObjectName,
-        /// Must still be its UID.
-        uid: String,
-        /// Must still be its version.
-        resource_version: String,
+        /// What it must still be.
+        precondition: Precondition,
     },
 }
 
@@ -104,10 +115,8 @@ impl ConfigurationWrite {
 pub struct ObjectStatusWrite {
     /// The object.
     pub object: ObjectRef,
-    /// Must still be its UID.
-    pub uid: String,
-    /// Must still be its version.
-    pub resource_version: String,
+    /// What it must still be.
+    pub precondition: Precondition,
     /// The status.
     pub status: ObjectStatus,
 }

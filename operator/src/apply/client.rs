@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clarion_core::{
-    ConfigurationWrite, ObjectStatus, Write,
+    ConfigurationWrite, ObjectStatus, Precondition, Write,
     world::{Configuration, Object, ObjectName, ObjectRef, Service},
 };
 use http::Request;
@@ -34,7 +34,7 @@ enum Expected {
     /// The object is not there yet.
     Created,
     /// The object of this UID has another version than this afterwards.
-    Changed { uid: String, from: String },
+    Changed(Precondition),
     /// The object of this UID is gone afterwards.
     Deleted { uid: String },
 }
@@ -51,22 +51,22 @@ impl Writer {
         let started = Instant::now();
         let (apply, error) = match write {
             Write::ServiceStatus(write) => {
-                let expected = Expected::Changed { uid: write.uid.clone(), from: write.resource_version.clone() };
+                let expected = Expected::Changed(write.precondition.clone());
                 self.settle::<Service>(&object, self.requests.service_status(&write), expected).await
             }
             Write::Configuration(write) => {
                 let expected = match &write {
                     ConfigurationWrite::Create { .. } => Expected::Created,
-                    ConfigurationWrite::Update { uid, resource_version, .. } => {
-                        Expected::Changed { uid: uid.clone(), from: resource_version.clone() }
+                    ConfigurationWrite::Update { precondition, .. } => Expected::Changed(precondition.clone()),
+                    ConfigurationWrite::Delete { precondition, .. } => {
+                        Expected::Deleted { uid: precondition.uid.clone() }
                     }
-                    ConfigurationWrite::Delete { uid, .. } => Expected::Deleted { uid: uid.clone() },
                 };
                 self.settle::<Configuration>(&object, self.requests.configuration(&write), expected).await
             }
             Write::ObjectStatus(write) => {
                 let request = self.requests.object_status(&write);
-                let expected = Expected::Changed { uid: write.uid.clone(), from: write.resource_version.clone() };
+                let expected = Expected::Changed(write.precondition.clone());
                 match write.status {
                     ObjectStatus::LoadBalancerPool(_) => self.settle::<Pool>(&object, request, expected).await,
                     ObjectStatus::AddressReservation(_) => self.settle::<Reservation>(&object, request, expected).await,
@@ -219,20 +219,20 @@ impl Expected {
     fn uid(&self) -> Option<&str> {
         match self {
             Self::Created => None,
-            Self::Changed { uid, .. } | Self::Deleted { uid } => Some(uid),
+            Self::Changed(Precondition { uid, .. }) | Self::Deleted { uid } => Some(uid),
         }
     }
 
     /// Whether a write was accepted and changed nothing: the API server gives such an object no new version.
     fn missed_by<T>(&self, answer: &Object<T>) -> bool {
-        matches!(self, Self::Changed { from, .. } if answer.meta.resource_version == *from)
+        matches!(self, Self::Changed(from) if answer.meta.resource_version == from.resource_version)
     }
 
     /// Whether the write has landed, or can't land any more.
     fn is_settled_by<T>(&self, found: Option<&Object<T>>) -> bool {
         match (self, found) {
             (Self::Created, found) => found.is_some(),
-            (Self::Changed { from, .. }, Some(found)) => found.meta.resource_version != *from,
+            (Self::Changed(from), Some(found)) => found.meta.resource_version != from.resource_version,
             (Self::Deleted { uid }, Some(found)) => found.meta.uid != *uid,
             (_, None) => true,
         }

@@ -52,7 +52,7 @@ impl Builder {
             status.insert("loadBalancer".to_owned(), json!({ "ingress": ingress }));
         }
         let body = json!({
-            "metadata": {"uid": write.uid, "resourceVersion": write.resource_version},
+            "metadata": {"uid": write.precondition.uid, "resourceVersion": write.precondition.resource_version},
             "status": status,
         });
         let path = path::<k8s_openapi::api::core::v1::Service>(&write.name, "/status");
@@ -68,17 +68,17 @@ impl Builder {
                 let path = FRRConfiguration::url_path(&(), Some(&name.namespace));
                 self.build(Method::POST, &path, JSON, &configuration(&meta, spec))
             }
-            ConfigurationWrite::Update { name, uid, resource_version, labels, annotations, spec } => {
+            ConfigurationWrite::Update { name, precondition, labels, annotations, spec } => {
                 let meta = json!({
                     "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
-                    "uid": uid, "resourceVersion": resource_version,
+                    "uid": precondition.uid, "resourceVersion": precondition.resource_version,
                 });
                 self.build(Method::PUT, &path::<FRRConfiguration>(name, ""), JSON, &configuration(&meta, spec))
             }
-            ConfigurationWrite::Delete { name, uid, resource_version } => {
+            ConfigurationWrite::Delete { name, precondition } => {
                 let body = json!({
                     "apiVersion": "v1", "kind": "DeleteOptions",
-                    "preconditions": {"uid": uid, "resourceVersion": resource_version},
+                    "preconditions": {"uid": precondition.uid, "resourceVersion": precondition.resource_version},
                 });
                 self.build(Method::DELETE, &path::<FRRConfiguration>(name, ""), JSON, &body)
             }
@@ -100,8 +100,8 @@ impl Builder {
             ObjectStatus::CommunityAlias(status) => (path::<api::CommunityAlias>(name, "/status"), json!(status)),
         };
         let body = json!([
-            {"op": "replace", "path": "/metadata/uid", "value": write.uid},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": write.resource_version},
+            {"op": "replace", "path": "/metadata/uid", "value": write.precondition.uid},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": write.precondition.resource_version},
             {"op": "add", "path": "/status", "value": status},
         ]);
         self.build(Method::PATCH, &path, JSON_PATCH, &body)
