@@ -55,9 +55,10 @@ generate: build ## Generate CRDs and the catalogue of reasons
 	@scripts/generated
 
 .PHONY: bench
-bench: ## Measure, and compare with the figures to reach
-	cargo bench --package clarion-bench
-	cargo run --release --package clarion-bench --bin latency
+bench: tools ## Measure plan times, and the latency of one Service beside its bound
+	cargo build --release --package clarion --package clarion-bench --bins
+	cargo bench --package clarion-bench --bench plan
+	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
 
 .PHONY: image
 image: ## Build the container image, if buildah is there; else the static binary alone

@@ -32,6 +32,9 @@ pub struct Route {
     pub retained: bool,
 }
 
+/// The annotation by which a Service asks for communities.
+const COMMUNITIES: &str = "clarionlb.io/communities";
+
 /// Finds the routes of all Services that have an address in their status.
 pub fn announce(world: &World, config: &Config, seats: &BTreeMap<ObjectName, Seat>) -> Announcement {
     let owners = Owners::new(&config.pools);
@@ -66,6 +69,10 @@ fn routes(
     if service.value.is_local {
         let message = "this version of Clarion does not announce Services with externalTrafficPolicy: Local";
         return Err((Reason::NotSupported, message.to_owned()));
+    }
+    if service.value.annotations.contains_key(COMMUNITIES) {
+        let message = format!("this version of Clarion does not act on the annotation {COMMUNITIES}");
+        return Err((Reason::NotSupported, message));
     }
     if !endpoints.any_for(&service.meta.name) {
         let message = "no endpoint of the Service is ready, nor serving while it terminates";

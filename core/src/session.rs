@@ -59,7 +59,9 @@ pub fn sessions(world: &World, config: &Config, findings: &mut Findings) -> Sess
     for (peer, count) in config.peers.iter().zip(&nodes) {
         if *count == 0 {
             let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
-            findings.warning(id, Reason::SelectsNothing, "no node is selected: check nodeSelectors");
+            let message =
+                if world.nodes.is_empty() { "there are no Nodes" } else { "no node is selected: check nodeSelectors" };
+            findings.warning(id, Reason::SelectsNothing, message);
         }
     }
     Sessions { classes, nodes }

@@ -347,6 +347,25 @@ fn a_service_that_waits_says_why(#[case] spec: serde_json::Value, #[case] why: &
 }
 
 #[test]
+fn communities_that_a_service_asks_for_are_not_passed_over() {
+    let mut world = world();
+    put(
+        &mut world.advertisements,
+        custom::<LoadBalancerAdvertisementSpec, _>("all", json!({"allowedCommunities": ["1:1"]})),
+    );
+    service(&mut world, "a", 1, &[Family::V4]);
+    edit(&mut world.services, &ObjectName::new("ns", "a"), |service| {
+        service.value.annotations.insert("clarionlb.io/communities".to_owned(), "1:1".to_owned());
+    });
+    settle(&mut world);
+    assert_eq!(condition(&world, "a", "Announced").1, "NotSupported");
+    assert!(announced(&world).is_empty());
+    let findings = plan(&world).findings;
+    let of_it = findings.of(&ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster("all")));
+    assert_eq!(of_it[0].reason, Reason::NotSupported);
+}
+
+#[test]
 fn a_full_pool_serves_the_oldest_and_the_rest_when_there_is_room() {
     let mut world = world();
     pool(&mut world, "main", &["10.0.0.0/32"]);

@@ -110,7 +110,7 @@ pub fn check(
         local_pref,
         as_path_prepend,
         communities,
-        allowed_communities: _,
+        allowed_communities,
         node_selectors,
         peers,
         node_limit,
@@ -124,6 +124,10 @@ pub fn check(
     if let Some(message) = unsupported(&fields, "the advertisement has no effect") {
         findings.error(id, Reason::NotSupported, message);
         return None;
+    }
+    if !allowed_communities.is_empty() {
+        let message = "allowedCommunities: this version of Clarion does not act on communities that Services ask for";
+        findings.warning(id.clone(), Reason::NotSupported, message);
     }
     if let Some(value) = local_pref.filter(|value| !(0..=i64::from(i32::MAX)).contains(value)) {
         findings.error(id, Reason::InvalidValue, format!("localPref: {value} is not between 0 and 2147483647"));

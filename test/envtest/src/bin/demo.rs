@@ -99,6 +99,7 @@ async fn demo(keep: bool) -> Result<()> {
     })
     .await?;
     show(&control_plane, &["get", "clarion"])?;
+    say("\n   ESTABLISHED is 0: there is no router here to have a session with.");
 
     step(
         5,
@@ -119,7 +120,7 @@ async fn demo(keep: bool) -> Result<()> {
     let columns = "custom-columns=NODE:.metadata.name,CONVERSION:.status.lastConversionResult";
     show(&control_plane, &["get", "frrnodestates", "-o", columns])?;
 
-    step(7, "And this is what FRR is told on node-a: the router would have these routes now.");
+    step(7, "And this is what FRR is told on node-a: a router that has a session with it would learn these routes.");
     wait::until("three networks in FRR's configuration", async || {
         let networks = daemons.iter().map(|daemon| daemon.networks().len()).collect::<Vec<_>>();
         if networks == [3, 3] { Ok(()) } else { Err(format!("{networks:?}")) }
