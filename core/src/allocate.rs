@@ -44,8 +44,7 @@ pub struct Seat {
 }
 
 /// Gives addresses to Services. `announced` are the addresses that our objects announce by themselves.
-pub fn seat(world: &World, pools: &[Pool], announced: &BTreeSet<IpAddr>) -> Allocation {
-    let owners = Owners::new(pools);
+pub fn seat(world: &World, pools: &[Pool], owners: &Owners, announced: &BTreeSet<IpAddr>) -> Allocation {
     let mut free: Vec<AddressSet> = pools.iter().map(|pool| pool.addresses.clone()).collect();
     let mut take = |address: IpAddr| {
         if let Some(free) = owners.of(address).and_then(|pool| free.get_mut(pool)) {
@@ -72,7 +71,7 @@ pub fn seat(world: &World, pools: &[Pool], announced: &BTreeSet<IpAddr>) -> Allo
             }
             seat
         } else if was_served(service) {
-            release(world, service, announced, &owners)
+            release(world, service, announced, owners)
         } else {
             continue;
         };
@@ -85,7 +84,7 @@ pub fn seat(world: &World, pools: &[Pool], announced: &BTreeSet<IpAddr>) -> Allo
     }
     for (name, seat) in &mut allocation.seats {
         if let Some(service) = world.services.get(name).filter(|_| seat.served) {
-            explain(&service.value, seat, pools, &owners);
+            explain(&service.value, seat, pools, owners);
         }
         // What is about to be theirs counts, or the count would go down and up again.
         let under_way = world.unsettled.get(&ObjectRef::new(Kind::Service, name.clone()));

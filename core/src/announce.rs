@@ -36,13 +36,12 @@ pub struct Route {
 const COMMUNITIES: &str = "clarionlb.io/communities";
 
 /// Finds the routes of all Services that have an address in their status.
-pub fn announce(world: &World, config: &Config, seats: &BTreeMap<ObjectName, Seat>) -> Announcement {
-    let owners = Owners::new(&config.pools);
+pub fn announce(world: &World, config: &Config, owners: &Owners, seats: &BTreeMap<ObjectName, Seat>) -> Announcement {
     let endpoints = Endpoints::new(world);
     let mut announcement = Announcement::default();
     for (name, seat) in seats.iter().filter(|(_, seat)| seat.served) {
         let Some(service) = world.services.get(name) else { continue };
-        match routes(config, &owners, &endpoints, service, &seat.kept) {
+        match routes(config, owners, &endpoints, service, &seat.kept) {
             Ok(routes) => {
                 let in_status = |prefix: &IpNet| service.value.addresses.contains(&prefix.addr());
                 announcement.routes.extend(routes.into_iter().filter(|(prefix, _)| in_status(prefix)));

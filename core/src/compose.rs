@@ -51,7 +51,7 @@ pub fn compose(
             let before: Vec<&Session> =
                 current.iter().filter_map(|layer| layer.content.session(&peer.vrf, &key)).collect();
             session.routes = offers(config, class, peer, routes, &before, findings);
-            router.sessions.insert(session.key(), session);
+            router.sessions.insert(key, session);
         }
         layout.insert(name, Layer { hosts: class.hosts.clone(), content });
     }

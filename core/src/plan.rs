@@ -31,8 +31,9 @@ pub struct Plan {
 pub fn plan(world: &World) -> Plan {
     let mut findings = Findings::default();
     let config = config::check(world, &mut findings);
-    let allocation = allocate::seat(world, &config.pools, &world.announced());
-    let announcement = announce::announce(world, &config, &allocation.seats);
+    let owners = allocate::Owners::new(&config.pools);
+    let allocation = allocate::seat(world, &config.pools, &owners, &world.announced());
+    let announcement = announce::announce(world, &config, &owners, &allocation.seats);
     let sessions = session::sessions(world, &config, &mut findings);
     let layout = compose::compose(world, &config, &sessions.classes, &announcement.routes, &mut findings);
     let announced = compose::announced(&layout);
@@ -98,12 +99,12 @@ fn configurations(world: &World, target: &Layout, unfinished: &mut BTreeSet<Obje
     let mut writes = Vec::new();
     for (name, layer) in next {
         let known = world.configurations.get(&ObjectName::new(namespace, &name));
-        let hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| layer.hosts.clone());
-        let hosts: BTreeSet<String> = hosts.collect();
+        let mut hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| &layer.hosts);
+        let blocked = hosts.any(|host| unsettled.contains(host));
         if let Some(write) = write(ObjectName::new(namespace, name), known, layer) {
             unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, write.name().clone()));
             // While an object is in two states at once, nothing else that its nodes see may change.
-            if !hosts.iter().any(|host| unsettled.contains(host)) {
+            if !blocked {
                 writes.push(write);
             }
         }

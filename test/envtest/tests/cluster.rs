@@ -158,6 +158,17 @@ impl Cluster {
         .unwrap()
     }
 
+    /// Waits until RouterPeer `tor` tells of a refused write in these words. Writes that time out may be told of first.
+    pub async fn tells_of_refusal(&self, words: &str) {
+        wait::until(words, async || {
+            let (status, reason, message) = self.condition("lbpeer", "tor", "Ready").await?;
+            let told = status == "False" && reason == "WriteRefused" && message.contains(words);
+            if told { Ok(()) } else { Err(format!("{status} {reason}: {message}")) }
+        })
+        .await
+        .unwrap();
+    }
+
     /// Waits until the daemon of a node reports that it converted everything.
     pub async fn converted(&self, node: &str) {
         let states: Api<FRRNodeState> = Api::all(self.0.client());

@@ -242,13 +242,7 @@ async fn a_refused_write_is_told_with_what_the_api_server_said_and_tried_again()
     let kubeconfig = cluster.0.operator_kubeconfig();
     let arguments = ["--frr-k8s-namespace", "not-yet"];
     let _operator = Operator::start_with(&cluster.0, &kubeconfig, &arguments).unwrap();
-    wait::until("the API server's own words", async || {
-        let (status, reason, message) = cluster.condition("lbpeer", "tor", "Ready").await?;
-        let told = message.contains("namespaces \"not-yet\" not found");
-        if status == "False" && reason == "WriteRefused" && told { Ok(()) } else { Err(message) }
-    })
-    .await
-    .unwrap();
+    cluster.tells_of_refusal("namespaces \"not-yet\" not found").await;
     cluster.0.kubectl(&["create", "namespace", "not-yet"]).unwrap();
     let message = cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
     assert!(message.contains("not-yet"), "{message}");
@@ -311,8 +305,7 @@ async fn a_field_that_the_installed_frr_k8s_drops_is_told_and_not_written_for_ev
     peer.data["spec"]["localASN"] = json!(64511);
     cluster.0.apply(&[peer]).await.unwrap();
     let operator = Operator::start(&cluster.0).unwrap();
-    let message = cluster.becomes("lbpeer", "tor", "Ready", "False", "WriteRefused").await;
-    assert!(message.contains("is FRR-K8s too old?"), "{message}");
+    cluster.tells_of_refusal("is FRR-K8s too old?").await;
     let before = operator.process.log().matches("planned").count();
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     let plans = operator.process.log().matches("planned").count() - before;
