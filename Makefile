@@ -57,7 +57,7 @@ generate: build ## Generate CRDs and the catalogue of reasons
 .PHONY: bench
 bench: tools ## Measure plan times, and the latency of one Service beside its bound
 	cargo build --release --package clarion --package clarion-bench --bins
-	cargo bench --package clarion-bench --bench plan
+	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
 	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
 
 .PHONY: image

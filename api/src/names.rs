@@ -25,11 +25,28 @@ pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 pub const ADDRESS_ALLOCATED: &str = "clarionlb.io/AddressAllocated";
 /// Condition type on a Service: its addresses are announced.
 pub const ANNOUNCED: &str = "clarionlb.io/Announced";
+/// Condition type on a Service: it shares addresses, which the message lists, with other Services.
+pub const ADDRESS_SHARED: &str = "clarionlb.io/AddressShared";
+/// Condition type on a Service: addresses, which the message lists, are taken from it when they leave their pool.
+pub const RELEASE_ON_REMOVAL: &str = "clarionlb.io/ReleaseOnRemoval";
+/// The types of conditions on a Service that are Clarion's.
+pub const SERVICE_CONDITIONS: [&str; 4] = [ADDRESS_ALLOCATED, ANNOUNCED, ADDRESS_SHARED, RELEASE_ON_REMOVAL];
 /// Condition type on Clarion's own kinds: the object is valid and in effect.
 pub const READY: &str = "Ready";
 
 /// The prefixes of Service annotations that are read, Clarion's own first, then MetalLB's two.
 pub const ANNOTATION_PREFIXES: [&str; 3] = ["clarionlb.io/", "metallb.io/", "metallb.universe.tf/"];
+
+/// Annotation on a Service, after one of the prefixes: the addresses that it asks for, separated by commas.
+pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+/// Annotation on a Service, after one of the prefixes: the pools that it asks for an address from each of.
+pub const ADDRESS_POOL: &str = "address-pool";
+/// Annotation on a Service, after one of the prefixes: it may share addresses with Services of the same value.
+pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
+/// Annotation on a Service, after one of the prefixes: namespaces of Services that it may share addresses with.
+pub const SHARE_WITH_NAMESPACES: &str = "share-with-namespaces";
+/// Annotation on a Service: addresses that it gives up, separated by commas. `clarion release` writes it.
+pub const RELEASE_ANNOTATION: &str = "clarionlb.io/release";
 
 /// The namespace of FRR-K8s where nothing else tells which one it is.
 pub const DEFAULT_FRR_K8S_NAMESPACE: &str = "frr-k8s-system";

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -55,6 +56,70 @@ impl AddressRange {
     }
 }
 
+impl AddressRange {
+    /// The first address.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        address(self.family, self.first)
+    }
+
+    /// The last address.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        address(self.family, self.last)
+    }
+
+    /// What both have, if anything.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
+        (self.family == other.family && first <= last).then_some(Self { family: self.family, first, last })
+    }
+
+    /// The lower and the upper half of a range of more than one address.
+    #[must_use]
+    pub fn halves(&self) -> Option<(Self, Self)> {
+        let middle = self.first + (self.last - self.first) / 2;
+        (self.first < self.last).then(|| (Self { last: middle, ..*self }, Self { first: middle + 1, ..*self }))
+    }
+
+    /// The block of 2^n addresses, aligned to its size, that is the smallest around both ends.
+    #[must_use]
+    pub fn block(&self) -> Self {
+        let bits = 128 - (self.first ^ self.last).leading_zeros();
+        let host = u128::MAX.checked_shr(128 - bits).unwrap_or(0);
+        Self { family: self.family, first: self.first & !host, last: self.last | host }
+    }
+
+    /// The first address as a number.
+    #[must_use]
+    pub fn first_number(&self) -> u128 {
+        self.first
+    }
+
+    /// How many addresses it has less one.
+    #[must_use]
+    pub fn span(&self) -> u128 {
+        self.last - self.first
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first());
+        }
+        let block = self.block();
+        let bits = (block.span().wrapping_add(1)).trailing_zeros();
+        let width = if self.family == Family::V4 { 32 } else { 128 };
+        if block == *self && bits <= width {
+            write!(f, "{}/{}", self.first(), width - bits)
+        } else {
+            write!(f, "{}-{}", self.first(), self.last())
+        }
+    }
+}
+
 impl From<IpAddr> for AddressRange {
     fn from(address: IpAddr) -> Self {
         Self { family: Family::of(address), first: number(address), last: number(address) }
@@ -89,25 +154,64 @@ impl AddressSet {
         self.family_mut(range.family).insert(range.first, range.last);
     }
 
-    /// Takes out all addresses of the range.
-    pub fn remove(&mut self, range: AddressRange) {
-        self.family_mut(range.family).remove(range.first, range.last);
+    /// Takes out all addresses of the range; tells whether there were any.
+    pub fn remove(&mut self, range: AddressRange) -> bool {
+        self.family_mut(range.family).remove(range.first, range.last)
     }
 
-    /// Takes out all addresses of the other set; tells whether there were any.
-    pub fn remove_all(&mut self, other: &Self) -> bool {
-        let mut any = false;
-        for family in Family::ALL {
-            for (first, last) in &other.family(family).0 {
-                any |= self.family_mut(family).remove(*first, *last);
+    /// The set without the addresses of these items, which are in ascending order, and how many of either family that
+    /// took out. Costs a logarithm for each range and one step for each address.
+    #[must_use]
+    pub fn without<T>(&self, items: &[T], address_of: impl Fn(&T) -> IpAddr) -> (Self, [u64; 2]) {
+        let mut taken = [0, 0];
+        let [v4, v6] = &mut taken;
+        let rest = |family: Family, taken: &mut u64| {
+            let mut gaps = Vec::new();
+            for range in self.ranges(family) {
+                let begin = items.partition_point(|item| address_of(item) < range.first());
+                let mut next = Some(range.first);
+                for item in items.iter().skip(begin).map(&address_of).take_while(|address| *address <= range.last()) {
+                    let Some(start) = next.filter(|start| *start <= number(item)) else { continue };
+                    if start < number(item) {
+                        gaps.push((start, number(item) - 1));
+                    }
+                    *taken += 1;
+                    next = number(item).checked_add(1);
+                }
+                gaps.extend(next.filter(|start| *start <= range.last).map(|start| (start, range.last)));
             }
-        }
-        any
+            Ranges(gaps.into_iter().collect())
+        };
+        let set = Self { v4: rest(Family::V4, v4), v6: rest(Family::V6, v6) };
+        (set, taken)
     }
 
-    /// The ranges of the family, in order, by their first and last address.
-    pub fn ranges(&self, family: Family) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-        self.family(family).0.iter().map(move |(first, last)| (address(family, *first), address(family, *last)))
+    /// The ranges of the family in ascending order.
+    pub fn ranges(&self, family: Family) -> impl DoubleEndedIterator<Item = AddressRange> {
+        self.family(family).0.iter().map(move |(first, last)| AddressRange { family, first: *first, last: *last })
+    }
+
+    /// Whether the address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.meets(address.into())
+    }
+
+    /// How many addresses of the range are in it.
+    #[must_use]
+    pub fn size_within(&self, range: AddressRange) -> u128 {
+        let below =
+            self.family(range.family).0.range(..=range.last).rev().take_while(|(_, last)| **last >= range.first);
+        below.fold(0, |sum, (first, last)| {
+            sum.saturating_add((*last).min(range.last) - (*first).max(range.first)).saturating_add(1)
+        })
+    }
+
+    /// Whether any address of the range is in it.
+    #[must_use]
+    pub fn meets(&self, range: AddressRange) -> bool {
+        let below = self.family(range.family).0.range(..=range.last).next_back();
+        below.is_some_and(|(_, last)| *last >= range.first)
     }
 
     /// The lowest address of the family.
@@ -202,7 +306,7 @@ mod tests {
     }
 
     fn addresses(set: &AddressSet) -> Vec<IpAddr> {
-        let numbers = set.ranges(Family::V4).flat_map(|(first, last)| number(first)..=number(last));
+        let numbers = set.ranges(Family::V4).flat_map(|range| range.first..=range.last);
         numbers.map(|n| address(Family::V4, n)).collect()
     }
 
@@ -241,6 +345,51 @@ mod tests {
         assert_eq!(set.first(Family::V6), Some("::".parse().unwrap()));
         set.remove(all);
         assert!(set.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_without_others_is_what_removing_each_leaves(
+            ranges in prop::collection::vec((any::<u8>(), any::<u8>()), 0..5),
+            mut taken in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let mut set = AddressSet::default();
+            for (a, b) in ranges {
+                set.insert(AddressRange::new(ip(a.min(b)), ip(a.max(b))).unwrap());
+            }
+            taken.sort_unstable();
+            let (left, count) = set.without(&taken, |n| ip(*n));
+            let before = set.count(Family::V4);
+            taken.iter().for_each(|n| { set.remove(ip(*n).into()); });
+            prop_assert_eq!(count, [before - set.count(Family::V4), 0]);
+            prop_assert_eq!(left, set);
+        }
+
+        #[test]
+        fn halves_and_blocks_cover_their_range(a in any::<u32>(), b in any::<u32>()) {
+            let ip = |n: u32| IpAddr::V4(Ipv4Addr::from(n));
+            let range = AddressRange::new(ip(a.min(b)), ip(a.max(b))).unwrap();
+            let block = range.block();
+            prop_assert!(block.intersection(&range) == Some(range));
+            prop_assert!((block.span() + 1).is_power_of_two() && block.first.is_multiple_of(block.span() + 1));
+            if let Some((low, high)) = block.halves() {
+                prop_assert_eq!(low.span(), high.span());
+                prop_assert!(range.intersection(&low).is_some() && range.intersection(&high).is_some(), "the smallest");
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_are_written_as_users_write_them() {
+        let text = |first: &str, last: &str| {
+            AddressRange::new(first.parse().unwrap(), last.parse().unwrap()).unwrap().to_string()
+        };
+        assert_eq!(text("10.0.0.0", "10.0.0.255"), "10.0.0.0/24");
+        assert_eq!(text("10.0.0.1", "10.0.0.1"), "10.0.0.1");
+        assert_eq!(text("10.0.0.1", "10.0.0.2"), "10.0.0.1-10.0.0.2");
+        assert_eq!(text("2001:db8::", "2001:db8::ffff"), "2001:db8::/112");
+        assert_eq!(text("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), "::/0");
+        assert_eq!(text("0.0.0.0", "255.255.255.255"), "0.0.0.0/0");
     }
 
     #[test]

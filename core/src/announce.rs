@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    allocate::{Owners, Seat},
+    allocate::Allocation,
     config::{Config, Pool},
     finding::Reason,
     world::{Object, ObjectName, Service, World},
@@ -32,22 +32,34 @@ pub struct Route {
     pub retained: bool,
 }
 
+impl Route {
+    /// Takes in what another Service with the same address says.
+    fn unite(&mut self, other: Self) {
+        let new = other.advertisements.into_iter().filter(|index| !self.advertisements.contains(index));
+        self.advertisements.extend(new.collect::<Vec<_>>());
+        self.advertisements.sort_unstable();
+        self.retained |= other.retained;
+    }
+}
+
 /// The annotation by which a Service asks for communities.
 const COMMUNITIES: &str = "clarionlb.io/communities";
 
 /// Finds the routes of all Services that have an address in their status.
-pub fn announce(world: &World, config: &Config, owners: &Owners, seats: &BTreeMap<ObjectName, Seat>) -> Announcement {
+pub fn announce(world: &World, config: &Config, allocation: &Allocation) -> Announcement {
     let endpoints = Endpoints::new(world);
     let mut announcement = Announcement::default();
-    for (name, seat) in seats.iter().filter(|(_, seat)| seat.served) {
-        let Some(service) = world.services.get(name) else { continue };
-        match routes(config, owners, &endpoints, service, &seat.kept) {
+    for seated in allocation.seats().filter(|seated| seated.served) {
+        let service = seated.service;
+        match routes(config, &endpoints, service, seated.kept()) {
             Ok(routes) => {
                 let in_status = |prefix: &IpNet| service.value.addresses.contains(&prefix.addr());
-                announcement.routes.extend(routes.into_iter().filter(|(prefix, _)| in_status(prefix)));
+                for (prefix, route) in routes.into_iter().filter(|(prefix, _)| in_status(prefix)) {
+                    announcement.routes.entry(prefix).or_default().unite(route);
+                }
             }
             Err(why) => {
-                announcement.silent.insert(name.clone(), why);
+                announcement.silent.insert(service.meta.name.clone(), why);
             }
         }
     }
@@ -57,7 +69,6 @@ pub fn announce(world: &World, config: &Config, owners: &Owners, seats: &BTreeMa
 /// The routes of one Service, or why it has none.
 fn routes(
     config: &Config,
-    owners: &Owners,
     endpoints: &Endpoints,
     service: &Object<Service>,
     addresses: &[IpAddr],
@@ -80,7 +91,7 @@ fn routes(
     let mut routes = Vec::new();
     let mut quiet = true;
     for address in addresses {
-        let pool = owners.of(*address).and_then(|index| config.pools.get(index));
+        let pool = config.pools.of(*address);
         quiet &= pool.is_some_and(|pool| !pool.announce);
         let advertisements = fitting(config, pool, service);
         if !advertisements.is_empty() || pool.is_none() {

@@ -7,11 +7,11 @@
 //! World -> config -> allocate -> announce -> session -> compose -> transition -> report -> Plan
 //! ```
 
-mod address_set;
-mod allocate;
+pub mod address_set;
+pub mod allocate;
 mod announce;
 mod compose;
-mod config;
+pub mod config;
 mod finding;
 mod hash;
 mod layer;
@@ -24,6 +24,7 @@ pub mod world;
 mod write;
 
 pub use finding::{Finding, Findings, Reason, Severity};
+pub use hash::hash;
 pub use plan::{Plan, plan};
 pub use world::World;
-pub use write::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write};
+pub use write::{ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write};

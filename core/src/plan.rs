@@ -31,9 +31,8 @@ pub struct Plan {
 pub fn plan(world: &World) -> Plan {
     let mut findings = Findings::default();
     let config = config::check(world, &mut findings);
-    let owners = allocate::Owners::new(&config.pools);
-    let allocation = allocate::seat(world, &config.pools, &owners, &world.announced());
-    let announcement = announce::announce(world, &config, &owners, &allocation.seats);
+    let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
+    let announcement = announce::announce(world, &config, &allocation);
     let sessions = session::sessions(world, &config, &mut findings);
     let layout = compose::compose(world, &config, &sessions.classes, &announcement.routes, &mut findings);
     let announced = compose::announced(&layout);

@@ -1,6 +1,9 @@
 //! Findings and outcomes to conditions and figures in the status of objects. Equal means no write.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use clarion_api::{
     Condition, Time, Timestamp, names,
@@ -13,17 +16,19 @@ use ipnet::IpNet;
 
 use crate::{
     address_set::{COUNT_MAX, Family},
-    allocate::{Allocation, Seat},
+    allocate::{self, Allocation, Seated},
     announce::Announcement,
     config::{Config, Pool},
     finding::{Findings, Reason, Severity},
     session::Sessions,
-    world::{Kind, Meta, Object, ObjectRef, Service, World},
-    write::{ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
+    world::{Kind, Meta, ObjectName, ObjectRef, Service, World},
+    write::{Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
 };
 
 /// The longest message that a condition may hold (`metav1.Condition`).
 const MESSAGE_MAX: usize = 32_768;
+/// The longest note of an Event (`events.k8s.io/v1`).
+const EVENT_MAX: usize = 1024;
 
 /// The status of Services.
 pub fn services(
@@ -33,41 +38,49 @@ pub fn services(
     announced: &BTreeSet<IpNet>,
 ) -> Vec<Write> {
     let mut writes = Vec::new();
-    for (name, seat) in &allocation.seats {
-        let Some(service) = world.services.get(name) else { continue };
-        let conditions = if seat.served {
-            vec![allocated(seat), announced_condition(world, service, seat, announcement, announced)]
+    for seated in allocation.seats() {
+        let verdicts = if seated.served {
+            let mut verdicts = vec![allocated(&seated), announced_condition(world, &seated, announcement, announced)];
+            verdicts.extend(list(names::ADDRESS_SHARED, Reason::Shared, seated.shared()));
+            verdicts.extend(list(names::RELEASE_ON_REMOVAL, Reason::ReleaseOnRemoval, &seated.revocable()));
+            verdicts
         } else {
             Vec::new()
         };
-        writes.extend(service_status(world.now, service, seat, conditions).map(Write::ServiceStatus));
+        writes.extend(service_status(world.now, &seated, verdicts).map(Write::ServiceStatus));
     }
     writes
 }
 
-fn allocated(seat: &Seat) -> Verdict<'_> {
-    let reason = seat.reason.unwrap_or(Reason::Pending);
-    Verdict::new(names::ADDRESS_ALLOCATED, if seat.complete { "True" } else { "False" }, reason, seat.message.clone())
+fn allocated<'a>(seated: &Seated) -> Verdict<'a> {
+    let allocate::Verdict { complete, reason, message } = seated.verdict();
+    Verdict::new(names::ADDRESS_ALLOCATED, if complete { "True" } else { "False" }, reason, message)
+}
+
+/// A condition whose message is a list of addresses; none without any.
+fn list(type_: &'static str, reason: Reason, addresses: &[IpAddr]) -> Option<Verdict<'static>> {
+    let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    (!list.is_empty()).then(|| Verdict::new(type_, "True", reason, list))
 }
 
 /// True only where it is known. Which nodes and how many sessions is not part of it, so that a node's coming or going
 /// writes no Service.
 fn announced_condition<'a>(
     world: &World,
-    service: &Object<Service>,
-    seat: &Seat,
+    seated: &Seated,
     announcement: &Announcement,
     announced: &BTreeSet<IpNet>,
 ) -> Verdict<'a> {
     let no = |reason, message: &str| Verdict::new(names::ANNOUNCED, "False", reason, message.to_owned());
+    let service = seated.service;
     if let Some((reason, message)) = announcement.silent.get(&service.meta.name) {
         return no(*reason, message);
     }
     if !world.frr_k8s_installed {
         return no(Reason::FRRK8sNotInstalled, "FRR-K8s is not installed: its CRD FRRConfiguration is missing");
     }
-    let in_status = |address: &&std::net::IpAddr| service.value.addresses.contains(address);
-    let stranded = seat.kept.iter().filter(in_status).find(|address| !announced.contains(&IpNet::from(**address)));
+    let in_status = |address: &&IpAddr| service.value.addresses.contains(address);
+    let stranded = seated.kept().iter().filter(in_status).find(|address| !announced.contains(&IpNet::from(**address)));
     if let Some(address) = stranded {
         let message = format!(
             "no node can announce {address}: none is selected by both an advertisement and a RouterPeer that carries {}",
@@ -79,24 +92,19 @@ fn announced_condition<'a>(
     Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message.to_owned())
 }
 
-fn service_status(
-    now: Timestamp,
-    service: &Object<Service>,
-    seat: &Seat,
-    verdicts: Vec<Verdict>,
-) -> Option<ServiceStatusWrite> {
+fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Option<ServiceStatusWrite> {
+    let service = seated.service;
     let Service { addresses, other_ingress, conditions: known, .. } = &service.value;
     // Entries without address are nobody else's: a load balancer class has one controller.
-    let same = seat.addresses == *addresses && (*other_ingress == 0 || !seat.served);
-    let is_ours =
-        |condition: &&Condition| [names::ADDRESS_ALLOCATED, names::ANNOUNCED].contains(&condition.type_.as_str());
-    let remove_conditions: Vec<String> = if seat.served {
-        Vec::new()
-    } else {
-        known.iter().filter(is_ours).filter(|_| seat.forgotten).map(|c| c.type_.clone()).collect()
+    let same = seated.addresses() == addresses.as_slice() && (*other_ingress == 0 || !seated.served);
+    let is_outdated = |condition: &&Condition| match seated.served {
+        true => !verdicts.iter().any(|verdict| verdict.type_ == condition.type_),
+        false => seated.is_forgotten(),
     };
+    let ours = known.iter().filter(|condition| names::SERVICE_CONDITIONS.contains(&condition.type_.as_str()));
+    let remove_conditions: Vec<String> = ours.filter(is_outdated).map(|c| c.type_.clone()).collect();
     let conditions: Vec<Condition> = verdicts
-        .into_iter()
+        .iter()
         .filter_map(|verdict| verdict.changed(now, None, known.iter().find(|c| c.type_ == verdict.type_)))
         .collect();
     if same && conditions.is_empty() && remove_conditions.is_empty() {
@@ -105,9 +113,13 @@ fn service_status(
     Some(ServiceStatusWrite {
         name: service.meta.name.clone(),
         precondition: Precondition::of(&service.meta),
-        addresses: (!same).then(|| seat.addresses.clone()),
+        addresses: (!same).then(|| seated.addresses().to_vec()),
         conditions,
         remove_conditions,
+        event: seated
+            .lost()
+            .filter(|_| !same)
+            .map(|(reason, message)| Event { reason, message: bounded(message, EVENT_MAX) }),
     })
 }
 
@@ -132,20 +144,23 @@ pub fn objects(
         }
     };
     for object in world.pools.iter() {
-        let pool = config.pools.iter().enumerate().find(|(_, pool)| pool.name == object.meta.name.name);
+        let index = config.pools.named(&object.meta.name.name);
         let known = object.value.status.as_ref();
         push(Kind::LoadBalancerPool, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
-            let counts = pool.map(|(index, pool)| counts(pool, allocation.assigned.get(index)));
+            let counts = index.and_then(|index| Some(counts(config.pools.get(index)?, allocation.taken(index))));
             let status = pool_status(object.meta.generation, conditions.to_vec(), counts);
             (known != Some(&status)).then_some(ObjectStatus::LoadBalancerPool(status))
         });
     }
+    let held: BTreeMap<&ObjectName, &Vec<IpAddr>> =
+        config.reservations.iter().map(|reservation| &reservation.name).zip(&allocation.reservations).collect();
     for object in world.reservations.iter() {
+        let held = held.get(&object.meta.name).map_or(&[][..], |held| held);
         let known = object.value.status.as_ref();
         push(Kind::AddressReservation, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
             let status = AddressReservationStatus {
                 observed_generation: object.meta.generation,
-                addresses: Vec::new(),
+                addresses: held.iter().map(ToString::to_string).collect(),
                 conditions: conditions.to_vec(),
             };
             (known != Some(&status)).then_some(ObjectStatus::AddressReservation(status))
@@ -165,13 +180,15 @@ pub fn objects(
             (known != Some(&status)).then_some(ObjectStatus::CommunityAlias(status))
         });
     }
+    let peers: BTreeMap<&str, _> =
+        config.peers.iter().map(|peer| peer.name.as_str()).zip(config.peers.iter().zip(&sessions.nodes)).collect();
     for object in world.peers.iter() {
-        let peer = config.peers.iter().zip(&sessions.nodes).find(|(peer, _)| peer.name == object.meta.name.name);
+        let peer = peers.get(object.meta.name.name.as_str());
         let known = object.value.status.as_ref();
         push(Kind::RouterPeer, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
             let status = RouterPeerStatus {
                 observed_generation: object.meta.generation,
-                nodes: peer.map(|(_, nodes)| i64::try_from(*nodes).unwrap_or(i64::MAX)),
+                nodes: peer.map(|(_, nodes)| i64::try_from(**nodes).unwrap_or(i64::MAX)),
                 established: peer.map(|(peer, _)| established(world, peer)),
                 conditions: conditions.to_vec(),
             };
@@ -183,7 +200,7 @@ pub fn objects(
 
 /// Sessions with a peer that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
 fn established(world: &World, peer: &crate::config::Peer) -> i64 {
-    let address = peer.neighbor.address.as_deref().and_then(|address| address.parse::<std::net::IpAddr>().ok());
+    let address = peer.neighbor.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok());
     let same = |reported: &str| match address {
         Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
         None => peer.neighbor.interface.as_deref() == Some(reported),
@@ -193,15 +210,15 @@ fn established(world: &World, peer: &crate::config::Peer) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn counts(pool: &Pool, assigned: Option<&[u64; 2]>) -> [Option<AddressCounts>; 2] {
-    let [v4, v6] = assigned.copied().unwrap_or_default();
+fn counts(pool: &Pool, [v4, v6]: [u64; 2]) -> [Option<AddressCounts>; 2] {
     [(Family::V4, v4), (Family::V6, v6)].map(|(family, assigned)| {
         let total = pool.addresses.count(family);
         let number = |count: u64| i64::try_from(count.min(COUNT_MAX)).unwrap_or(i64::MAX);
         (total > 0).then(|| AddressCounts {
             total: number(total),
             assigned: number(assigned),
-            available: number(total.saturating_sub(assigned)),
+            // A count that ends at the limit says that there are more than enough.
+            available: number(if total == COUNT_MAX { total } else { total.saturating_sub(assigned) }),
         })
     })
 }
@@ -249,7 +266,22 @@ fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<
             format!("in effect; FRRConfigurations are written to the namespace {}", world.frr_k8s_namespace());
         return Verdict::new(names::READY, "True", Reason::Valid, message);
     }
-    Verdict::new(names::READY, "True", Reason::Valid, "valid and in effect".to_owned())
+    let (reason, message) = match object.kind {
+        Kind::AddressReservation => (Reason::Reserved, "its addresses are held for the Service"),
+        _ => (Reason::Valid, "valid and in effect"),
+    };
+    Verdict::new(names::READY, "True", reason, message.to_owned())
+}
+
+/// The beginning of a text, where it is too long.
+fn bounded(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let ellipsis = '…';
+        let end = (0..=bytes - ellipsis.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push(ellipsis);
+    }
+    text
 }
 
 /// A condition before it is compared with what is there.
@@ -261,13 +293,8 @@ struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(type_: &'a str, status: &'static str, reason: Reason, mut message: String) -> Self {
-        if message.len() > MESSAGE_MAX {
-            let end = (0..=MESSAGE_MAX - 3).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-            message.truncate(end);
-            message.push('…');
-        }
-        Self { type_, status, reason, message }
+    fn new(type_: &'a str, status: &'static str, reason: Reason, message: String) -> Self {
+        Self { type_, status, reason, message: bounded(message, MESSAGE_MAX) }
     }
 
     /// The condition, if it differs from the one that is there. The time is that of the last change of status.

@@ -7,7 +7,10 @@ use clarion_api::{
     reservation::AddressReservationStatus, status::Status,
 };
 
-use crate::world::{Kind, Meta, ObjectName, ObjectRef};
+use crate::{
+    finding::Reason,
+    world::{Kind, Meta, ObjectName, ObjectRef},
+};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +65,17 @@ pub struct ServiceStatusWrite {
     pub conditions: Vec<Condition>,
     /// Types of conditions to remove.
     pub remove_conditions: Vec<String>,
+    /// What to tell those who follow the Service's Events, once it is written.
+    pub event: Option<Event>,
+}
+
+/// A warning for an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The reason from the catalogue.
+    pub reason: Reason,
+    /// In words, at most 1 KiB.
+    pub message: String,
 }
 
 /// A write of an FRRConfiguration of ours.

@@ -252,6 +252,7 @@ impl State {
         communities.forget_deleted();
         self.world.nodes.forget_deleted();
         self.world.namespaces.forget_deleted();
+        self.world.service_cidrs.forget_deleted();
         self.world.endpoint_slices.forget_deleted();
         self.world.sessions.forget_deleted();
     }

@@ -27,6 +27,15 @@ pub enum AddressError {
     /// `::ffff:192.0.2.1`.
     #[error("IPv4 addresses are written without the prefix ::ffff:")]
     Mapped,
+    /// Not one address.
+    #[error("it is not an IP address")]
+    Single,
+}
+
+/// Reads one address.
+pub fn one(text: &str) -> Result<IpAddr, AddressError> {
+    let address = text.parse::<IpAddr>().map_err(|_| AddressError::Single)?;
+    if is_mapped(address) { Err(AddressError::Mapped) } else { Ok(address) }
 }
 
 /// Reads a CIDR or a range, in the forms that the CRD allows.

@@ -162,13 +162,15 @@ pub fn check(
             return None;
         }
     };
-    for (field, names, known) in [
-        ("pools", pools, world.pools.iter().map(|p| &p.meta.name.name).collect::<BTreeSet<_>>()),
-        ("peers", peers, world.peers.iter().map(|p| &p.meta.name.name).collect()),
-    ] {
-        for name in names.iter().filter(|name| !known.contains(name)) {
-            findings.warning(id.clone(), Reason::UnknownName, format!("{field}: there is no {name:?}"));
-        }
+    let named = |names: &[String], exists: &dyn Fn(&ObjectName) -> bool| {
+        names.iter().filter(|name| !exists(&ObjectName::cluster(*name))).cloned().collect::<Vec<_>>()
+    };
+    let unknown = [
+        ("pools", named(pools, &|name| world.pools.get(name).is_some())),
+        ("peers", named(peers, &|name| world.peers.get(name).is_some())),
+    ];
+    for (field, name) in unknown.iter().flat_map(|(field, names)| names.iter().map(move |name| (field, name))) {
+        findings.warning(id.clone(), Reason::UnknownName, format!("{field}: there is no {name:?}"));
     }
     if !nodes.is_empty() && !world.nodes.iter().any(|node| selected(&nodes, &node.meta.labels)) {
         findings.warning(id, Reason::SelectsNothing, "nodeSelectors: no node fits");

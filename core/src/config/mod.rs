@@ -4,6 +4,8 @@ mod addresses;
 mod advertisement;
 mod peer;
 mod pool;
+mod pools;
+mod reservation;
 mod selector;
 
 use std::collections::BTreeMap;
@@ -13,16 +15,21 @@ use crate::{
     world::{Custom, Kind, Object, ObjectRef, World},
 };
 
+pub use addresses::one as address;
 pub use advertisement::Advertisement;
 pub use peer::Peer;
-pub use pool::Pool;
+pub use pool::{NotFor, OnRemoval, Pool, Strategy};
+pub use pools::Pools;
+pub use reservation::Reservation;
 pub use selector::Selector;
 
 /// The valid part of what users configured. Lists are in the order of seniority.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The pools.
-    pub pools: Vec<Pool>,
+    pub pools: Pools,
+    /// The reservations.
+    pub reservations: Vec<Reservation>,
     /// The advertisements.
     pub advertisements: Vec<Advertisement>,
     /// The peers.
@@ -32,16 +39,14 @@ pub struct Config {
 /// Checks all of Clarion's objects.
 pub fn check(world: &World, findings: &mut Findings) -> Config {
     let aliases = advertisement::aliases(world, findings);
-    let pools = pool::check(world, findings);
+    let pools = pools::check(world, findings);
     let peers = read(&world.peers, Kind::RouterPeer, findings, peer::check);
+    pools::warn_of_networks(world, &pools, &peers, findings);
     let advertisements = read(&world.advertisements, Kind::LoadBalancerAdvertisement, findings, |object, spec, f| {
         advertisement::check(world, &aliases, object, spec, f)
     });
-    for reservation in world.reservations.iter() {
-        let object = ObjectRef::new(Kind::AddressReservation, reservation.meta.name.clone());
-        findings.error(object, Reason::NotSupported, "this version of Clarion does not act on AddressReservations");
-    }
-    Config { pools, advertisements, peers }
+    let reservations = read(&world.reservations, Kind::AddressReservation, findings, reservation::check);
+    Config { pools, reservations, advertisements, peers }
 }
 
 /// Reads each object of a kind, from the oldest to the youngest, leaving out the unreadable and the invalid ones.

@@ -1,15 +1,23 @@
-//! Pools: which addresses there are, and who may get one.
+//! One pool: which addresses it has, and who may get one.
 
-use std::collections::BTreeMap;
-
-use clarion_api::{LoadBalancerPoolSpec, pool};
-
-use super::{Selector, addresses, read, selected, unsupported};
-use crate::{
-    address_set::{AddressSet, Family},
-    finding::{Findings, Reason},
-    world::{Kind, Object, ObjectName, ObjectRef, Service, World},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
 };
+
+use clarion_api::{
+    LoadBalancerPoolSpec,
+    pool::{self, LoadBalancerPoolStatus},
+};
+
+use super::{Selector, addresses, selected, selector::SelectorError};
+use crate::{
+    address_set::{AddressRange, AddressSet, Family},
+    finding::{Findings, Reason},
+    world::{Custom, Kind, Object, ObjectName, ObjectRef, Service, World},
+};
+
+pub use clarion_api::pool::{OnRemoval, Strategy};
 
 /// A valid pool.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,14 +28,22 @@ pub struct Pool {
     pub labels: BTreeMap<String, String>,
     /// Its addresses, less the excluded ones and those of older pools.
     pub addresses: AddressSet,
-    /// Why nothing new is given from it, if so.
-    pub closed: Option<&'static str>,
+    /// Nothing new is given from it.
+    pub disabled: bool,
     /// Given to Services that ask for no pool.
     pub auto_assign: bool,
     /// Meant to be announced.
     pub announce: bool,
     /// Who may get an address.
-    pub allocation: Option<Allocation>,
+    pub allocation: Allocation,
+    /// How many addresses a namespace may hold.
+    pub quotas: Quotas,
+    /// Which of the free addresses is given.
+    pub strategy: Strategy,
+    /// What becomes of those who hold an address that leaves.
+    pub on_removal: OnRemoval,
+    /// The pool that takes over, by name.
+    pub succeeded_by: Option<String>,
 }
 
 /// Which Services a pool is for.
@@ -35,30 +51,87 @@ pub struct Pool {
 pub struct Allocation {
     /// Lower ones come first, `u32::MAX` where nothing was said.
     pub priority: u32,
-    namespaces: Vec<String>,
-    namespace_selectors: Vec<Selector>,
-    service_selectors: Vec<Selector>,
+    /// Namespaces by name. A namespace fits if it is named or selected, or if there is neither.
+    pub namespaces: BTreeSet<String>,
+    /// Namespaces by label.
+    pub namespace_selectors: Vec<Selector>,
+    /// Services by label.
+    pub service_selectors: Vec<Selector>,
+}
+
+/// Why a pool is not for a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFor {
+    /// Its namespace is neither named nor selected.
+    Namespace,
+    /// Its labels are not selected.
+    Labels,
+}
+
+impl fmt::Display for NotFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "namespace not allowed",
+            Self::Labels => "labels not selected",
+        })
+    }
 }
 
 impl Allocation {
     /// Whether the pool is for particular namespaces or Services.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        !(self.namespaces.is_empty() && self.namespace_selectors.is_empty() && self.service_selectors.is_empty())
+        !self.any_namespace() || !self.service_selectors.is_empty()
     }
 
-    /// Whether the Service may get an address.
+    /// Whether it is for all namespaces.
     #[must_use]
-    pub fn fits(&self, world: &World, service: &Object<Service>) -> bool {
-        let namespace = &service.meta.name.namespace;
-        let any_namespace = self.namespaces.is_empty() && self.namespace_selectors.is_empty();
-        let namespace_fits = any_namespace
+    pub fn any_namespace(&self) -> bool {
+        self.namespaces.is_empty() && self.namespace_selectors.is_empty()
+    }
+
+    /// Whether it is for this namespace.
+    #[must_use]
+    pub fn fits_namespace(&self, world: &World, namespace: &str) -> bool {
+        let labels = || world.namespaces.get(&ObjectName::cluster(namespace)).map(|n| &n.meta.labels);
+        self.any_namespace()
             || self.namespaces.contains(namespace)
-            || world
-                .namespaces
-                .get(&ObjectName::cluster(namespace))
-                .is_some_and(|n| self.namespace_selectors.iter().any(|selector| selector.matches(&n.meta.labels)));
-        namespace_fits && selected(&self.service_selectors, &service.meta.labels)
+            || !self.namespace_selectors.is_empty()
+                && labels().is_some_and(|labels| self.namespace_selectors.iter().any(|s| s.matches(labels)))
+    }
+
+    /// Whether it is for this Service.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn fits(&self, world: &World, service: &Object<Service>) -> Result<(), NotFor> {
+        if !self.fits_namespace(world, &service.meta.name.namespace) {
+            return Err(NotFor::Namespace);
+        }
+        if selected(&self.service_selectors, &service.meta.labels) { Ok(()) } else { Err(NotFor::Labels) }
+    }
+}
+
+/// How many addresses of each family a namespace may hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// By namespace.
+    pub by_namespace: BTreeMap<String, u64>,
+    /// For all others.
+    pub default: Option<u64>,
+}
+
+impl Quotas {
+    /// The most that this namespace may hold.
+    #[must_use]
+    pub fn of(&self, namespace: &str) -> Option<u64> {
+        self.by_namespace.get(namespace).copied().or(self.default)
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_namespace.is_empty() && self.default.is_none()
     }
 }
 
@@ -66,32 +139,56 @@ impl Allocation {
 /// make two holes, and each hole costs at every plan.
 const BUGGY_MAX: u64 = 1 << 20;
 
-/// Checks all pools. What two pools share belongs to the older.
-pub fn check(world: &World, findings: &mut Findings) -> Vec<Pool> {
-    let mut pools: Vec<Pool> = Vec::new();
-    for (pool, mut unclaimed) in read(&world.pools, Kind::LoadBalancerPool, findings, |object, spec, findings| {
-        let id = ObjectRef::new(Kind::LoadBalancerPool, object.meta.name.clone());
-        let addresses = addresses_of(spec, &id, findings)?;
-        Some((one(object.meta.labels.clone(), spec, &id, addresses.clone(), findings)?, addresses))
-    }) {
-        let id = ObjectRef::new(Kind::LoadBalancerPool, ObjectName::cluster(&pool.name));
-        let mut pool = pool;
-        for older in &pools {
-            if unclaimed.remove_all(&older.addresses) {
-                let message = format!("it shares addresses with the older pool {}, which serves them", older.name);
-                findings.warning(id.clone(), Reason::Overlap, message);
-            }
+/// Checks one pool by itself.
+pub fn check(
+    object: &Object<Custom<LoadBalancerPoolSpec, LoadBalancerPoolStatus>>,
+    spec: &LoadBalancerPoolSpec,
+    findings: &mut Findings,
+) -> Option<Pool> {
+    let id = ObjectRef::new(Kind::LoadBalancerPool, object.meta.name.clone());
+    // Destructured so that a new field can't be forgotten.
+    let LoadBalancerPoolSpec {
+        addresses: _,
+        exclude_addresses: _,
+        auto_assign,
+        disabled,
+        avoid_buggy_ips: _,
+        service_allocation,
+        quotas: _,
+        default_quota: _,
+        strategy,
+        on_removal,
+        announce,
+        succeeded_by,
+    } = spec;
+    let addresses = addresses(spec, &id, findings)?;
+    let quotas = quotas(spec, &id, findings)?;
+    let allocation = match service_allocation.as_ref().map(allocation).transpose() {
+        Ok(allocation) => allocation.unwrap_or(Allocation { priority: u32::MAX, ..Allocation::default() }),
+        Err(error) => {
+            findings.error(id, Reason::InvalidSelector, format!("serviceAllocation: {error}"));
+            return None;
         }
-        pool.addresses = unclaimed;
-        pools.push(pool);
-    }
-    pools
+    };
+    Some(Pool {
+        name: object.meta.name.name.clone(),
+        labels: object.meta.labels.clone(),
+        addresses,
+        disabled: *disabled,
+        auto_assign: *auto_assign,
+        announce: *announce,
+        allocation,
+        quotas,
+        strategy: *strategy,
+        on_removal: *on_removal,
+        succeeded_by: succeeded_by.clone(),
+    })
 }
 
-fn addresses_of(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<AddressSet> {
+fn addresses(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<AddressSet> {
     let mut set = AddressSet::default();
     let mut valid = true;
-    let mut each = |field: &str, texts: &[String], apply: &mut dyn FnMut(crate::address_set::AddressRange)| {
+    let mut each = |field: &str, texts: &[String], apply: &mut dyn FnMut(AddressRange)| {
         for text in texts {
             match addresses::parse(text) {
                 Ok(range) => apply(range),
@@ -103,7 +200,9 @@ fn addresses_of(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Find
         }
     };
     each("addresses", &spec.addresses, &mut |range| set.insert(range));
-    each("excludeAddresses", &spec.exclude_addresses, &mut |range| set.remove(range));
+    each("excludeAddresses", &spec.exclude_addresses, &mut |range| {
+        set.remove(range);
+    });
     if !valid {
         return None;
     }
@@ -123,69 +222,30 @@ fn addresses_of(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Find
     Some(set)
 }
 
-fn one(
-    labels: BTreeMap<String, String>,
-    spec: &LoadBalancerPoolSpec,
-    id: &ObjectRef,
-    addresses: AddressSet,
-    findings: &mut Findings,
-) -> Option<Pool> {
-    // Destructured so that a new field can't be forgotten.
-    let LoadBalancerPoolSpec {
-        addresses: _,
-        exclude_addresses: _,
-        auto_assign,
-        disabled,
-        avoid_buggy_ips: _,
-        service_allocation,
-        quotas,
-        default_quota,
-        strategy,
-        on_removal,
-        announce,
-        succeeded_by,
-    } = spec;
-    let fields = [
-        ("quotas", !quotas.is_empty()),
-        ("defaultQuota", default_quota.is_some()),
-        ("strategy: Hashed", *strategy != pool::Strategy::Sequential),
-        ("onRemoval: Release", *on_removal != pool::OnRemoval::Retain),
-        ("succeededBy", succeeded_by.is_some()),
-    ];
-    let unsupported = unsupported(&fields, "the pool gives nothing new");
-    if let Some(message) = &unsupported {
-        findings.error(id.clone(), Reason::NotSupported, message.as_str());
-    }
-    let allocation = match service_allocation.as_ref().map(allocation).transpose() {
-        Ok(allocation) => allocation,
-        Err(error) => {
-            findings.error(id.clone(), Reason::InvalidSelector, format!("serviceAllocation: {error}"));
-            return None;
+fn quotas(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<Quotas> {
+    let mut quotas = Quotas::default();
+    let mut valid = true;
+    let mut number = |field: String, value: i64| {
+        let number = u64::try_from(value).ok();
+        if number.is_none() {
+            valid = false;
+            findings.error(id.clone(), Reason::InvalidValue, format!("{field}: {value} is less than 0"));
         }
+        number
     };
-    let closed = if unsupported.is_some() {
-        Some("it asks for what this version does not do")
-    } else if *disabled {
-        Some("disabled")
-    } else {
-        None
-    };
-    Some(Pool {
-        name: id.name.name.clone(),
-        labels,
-        addresses,
-        closed,
-        auto_assign: *auto_assign,
-        announce: *announce,
-        allocation,
-    })
+    quotas.default = spec.default_quota.and_then(|value| number("defaultQuota".to_owned(), value));
+    for quota in &spec.quotas {
+        let most = number(format!("quotas: namespace {}", quota.namespace), quota.max_addresses);
+        quotas.by_namespace.extend(most.map(|most| (quota.namespace.clone(), most)));
+    }
+    valid.then_some(quotas)
 }
 
-fn allocation(spec: &pool::ServiceAllocation) -> Result<Allocation, super::selector::SelectorError> {
+fn allocation(spec: &pool::ServiceAllocation) -> Result<Allocation, SelectorError> {
     let pool::ServiceAllocation { priority, namespaces, namespace_selectors, service_selectors } = spec;
     Ok(Allocation {
         priority: u32::try_from(*priority).ok().filter(|priority| *priority != 0).unwrap_or(u32::MAX),
-        namespaces: namespaces.clone(),
+        namespaces: namespaces.iter().cloned().collect(),
         namespace_selectors: Selector::all(namespace_selectors)?,
         service_selectors: Selector::all(service_selectors)?,
     })

@@ -54,6 +54,15 @@ impl Selector {
         selectors.iter().map(Self::new).collect()
     }
 
+    /// A label that every selected object has, with one of these values; `None` if the selector demands none.
+    #[must_use]
+    pub fn anchor(&self) -> Option<(&str, &[String])> {
+        self.0.iter().find_map(|requirement| match requirement {
+            Requirement::In(key, values) => Some((key.as_str(), values.as_slice())),
+            _ => None,
+        })
+    }
+
     /// Whether an object with these labels is selected. As in Kubernetes, `NotIn` also fits where the label is absent.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -10,6 +10,7 @@ use std::{
 };
 
 pub use collection::{Collection, Meta, Object};
+use ipnet::IpNet;
 
 use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
@@ -57,6 +58,7 @@ pub enum Kind {
     EndpointSlice,
     Node,
     Namespace,
+    ServiceCIDR,
     LoadBalancerPool,
     AddressReservation,
     LoadBalancerAdvertisement,
@@ -104,6 +106,9 @@ pub struct Settings {
     pub adopt_class_less: bool,
     /// The namespace of FRR-K8s; found out if `None`.
     pub frr_k8s_namespace: Option<String>,
+    /// Whether Services with a sharing key under one of MetalLB's prefixes share addresses with those of other namespaces
+    /// that have the same, without naming the namespaces: as MetalLB does.
+    pub metallb_shares_across_namespaces: bool,
 }
 
 impl Default for Settings {
@@ -112,6 +117,7 @@ impl Default for Settings {
             load_balancer_classes: vec![names::DEFAULT_CLASS.to_owned()],
             adopt_class_less: false,
             frr_k8s_namespace: None,
+            metallb_shares_across_namespaces: false,
         }
     }
 }
@@ -135,6 +141,8 @@ pub struct World {
     pub nodes: Collection<Node>,
     /// Namespaces.
     pub namespaces: Collection<Namespace>,
+    /// ServiceCIDRs.
+    pub service_cidrs: Collection<ServiceCidr>,
     /// LoadBalancerPools.
     pub pools: Collection<Custom<LoadBalancerPoolSpec, LoadBalancerPoolStatus>>,
     /// AddressReservations.
@@ -198,6 +206,8 @@ pub struct Service {
     pub load_balancer_ip: Option<String>,
     /// `spec.ipFamilies`, in order.
     pub families: Vec<Family>,
+    /// Ports and their protocols.
+    pub ports: Vec<Port>,
     /// `spec.ipFamilyPolicy` is RequireDualStack.
     pub requires_dual_stack: bool,
     /// `spec.externalTrafficPolicy` is Local.
@@ -210,6 +220,43 @@ pub struct Service {
     pub other_ingress: usize,
     /// Our conditions in `status.conditions`.
     pub conditions: Vec<Condition>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its number.
+    pub number: u16,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.protocol.name())
+    }
+}
+
+/// The protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is the protocol of its name")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl Protocol {
+    /// The name as Kubernetes writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
 }
 
 /// An EndpointSlice.
@@ -232,9 +279,18 @@ pub struct Endpoint {
     pub serving_while_terminating: bool,
 }
 
-/// A Node, of which only the labels (in [`Meta`]) matter.
+/// A Node. Its labels are in [`Meta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node;
+pub struct Node {
+    /// The addresses in `status.addresses`.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+/// A ServiceCIDR: `spec.cidrs`, from which the cluster IPs of Services come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCidr(pub Vec<IpNet>);
 
 /// A Namespace, of which only the labels (in [`Meta`]) matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -294,6 +350,29 @@ pub struct Session {
     pub established: bool,
 }
 
+impl Service {
+    /// The families that it wants an address of, in order.
+    #[must_use]
+    pub fn wanted_families(&self) -> &[Family] {
+        if self.families.is_empty() { &[Family::V4] } else { &self.families }
+    }
+
+    /// Whether our condition about its addresses speaks of this one.
+    #[must_use]
+    pub fn speaks_of(&self, address: IpAddr) -> bool {
+        let allocated = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED);
+        let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
+        allocated.is_some_and(|known| known.message.split(|c| !is_part(c)).any(|text| text.parse() == Ok(address)))
+    }
+
+    /// Whether a condition of ours lists this address.
+    #[must_use]
+    pub fn is_marked(&self, condition: &str, address: IpAddr) -> bool {
+        let marks = self.conditions.iter().find(|known| known.type_ == condition && known.status == "True");
+        marks.is_some_and(|marks| marks.message.split(", ").any(|text| text.parse() == Ok(address)))
+    }
+}
+
 impl World {
     /// Whether a Service of type LoadBalancer is Clarion's to serve: by its class or, without one, by its namespace's
     /// label or the setting.
@@ -316,6 +395,24 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Why a Service is not Clarion's to serve, if so.
+    #[must_use]
+    pub fn not_served(&self, service: &Object<Service>) -> Option<String> {
+        if self.serves(service) {
+            return None;
+        }
+        Some(match &service.value.class {
+            _ if !service.value.is_load_balancer => "it is not of type LoadBalancer".to_owned(),
+            Some(class) => {
+                format!("its class is {class}, and Clarion serves {}", self.settings.load_balancer_classes.join(", "))
+            }
+            None => format!(
+                "it has no class, and neither the label {} of its namespace nor --class-less has Clarion serve such",
+                names::CLASS_LESS_LABEL
+            ),
+        })
     }
 
     /// The namespace of FRR-K8s: the one that was set, else the one with configurations of ours (with sessions, if there
@@ -342,11 +439,38 @@ impl World {
     /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128, or may announce as soon as a
     /// write that is under way has landed.
     #[must_use]
-    pub fn announced(&self) -> BTreeSet<IpAddr> {
+    pub fn announced(&self) -> Announced {
         let ours = self.configurations.iter().filter(|c| c.value.ours);
         let under_way = self.unsettled.iter().filter(|(object, _)| object.kind == Kind::FRRConfiguration);
         ours.flat_map(|c| host_addresses(&c.value.layer))
             .chain(under_way.flat_map(|(_, intent)| intent.addresses.iter().copied()))
             .collect()
+    }
+}
+
+/// A set of addresses, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced(Vec<IpAddr>);
+
+impl Announced {
+    /// Whether the address is one of them.
+    #[must_use]
+    pub fn contains(&self, address: &IpAddr) -> bool {
+        self.0.binary_search(address).is_ok()
+    }
+
+    /// All of them, ascending.
+    #[must_use]
+    pub fn as_slice(&self) -> &[IpAddr] {
+        &self.0
+    }
+}
+
+impl FromIterator<IpAddr> for Announced {
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        let mut addresses: Vec<_> = addresses.into_iter().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self(addresses)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use clarion_api::Timestamp;
 use clarion_core::{
-    ConfigurationWrite, ObjectStatus, Precondition, Write,
+    ConfigurationWrite, Event, ObjectStatus, Precondition, ServiceStatusWrite, Write,
     world::{Configuration, Object, ObjectName, ObjectRef, Service},
 };
 use http::Request;
@@ -52,7 +53,11 @@ impl Writer {
         let (apply, error) = match write {
             Write::ServiceStatus(write) => {
                 let expected = Expected::Changed(write.precondition.clone());
-                self.settle::<Service>(&object, self.requests.service_status(&write), expected).await
+                let settled = self.settle::<Service>(&object, self.requests.service_status(&write), expected).await;
+                if let (Some(event), None) = (&write.event, &settled.1) {
+                    self.tell(&write, event).await;
+                }
+                settled
             }
             Write::Configuration(write) => {
                 let expected = match &write {
@@ -79,6 +84,17 @@ impl Writer {
             }
         };
         Outcome { object, apply, error, took: started.elapsed() }
+    }
+
+    /// Writes an Event about a Service. It only tells; nothing depends on it.
+    async fn tell(&self, write: &ServiceStatusWrite, event: &Event) {
+        let outcome = match self.requests.event(write, event, Timestamp::now()) {
+            Ok(request) => self.send::<Value>(request).await.map_err(|failed| failed.failure.message),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = outcome {
+            warn!(service = %write.name, reason = event.reason.name(), error, "an Event could not be written");
+        }
     }
 
     /// Looks up an object of which the watch can't tell whether it exists; as far as is known, with this UID.

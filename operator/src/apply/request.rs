@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clarion_api::{
-    self as api,
+    self as api, Timestamp,
     frr::{FRRConfiguration, FrrConfigurationSpec},
     names,
 };
-use clarion_core::{ConfigurationWrite, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, world::ObjectName};
+use clarion_core::{ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, world::ObjectName};
 use http::{Method, Request};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Resource;
 use serde_json::{Value, json};
 
@@ -105,6 +106,33 @@ impl Builder {
             {"op": "add", "path": "/status", "value": status},
         ]);
         self.build(Method::PATCH, &path, JSON_PATCH, &body)
+    }
+
+    /// An Event about a Service.
+    pub fn event(
+        &self,
+        write: &ServiceStatusWrite,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Request<Vec<u8>>, BadRequest> {
+        let ObjectName { namespace, name } = &write.name;
+        let body = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event",
+            "metadata": {"name": format!("{name}.{:x}", now.as_nanosecond()), "namespace": namespace},
+            "eventTime": MicroTime(now),
+            "reportingController": names::GROUP,
+            "reportingInstance": names::FIELD_MANAGER,
+            "action": "Allocate",
+            "type": "Warning",
+            "reason": event.reason.name(),
+            "note": event.message,
+            "regarding": {
+                "apiVersion": "v1", "kind": "Service",
+                "namespace": namespace, "name": name, "uid": write.precondition.uid,
+            },
+        });
+        let path = k8s_openapi::api::events::v1::Event::url_path(&(), Some(namespace));
+        self.build(Method::POST, &path, JSON, &body)
     }
 
     /// Reads an object afresh.

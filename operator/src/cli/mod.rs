@@ -1,9 +1,18 @@
 //! The command line.
 
+mod addresses;
+mod cluster;
 mod crds;
+mod explain;
+mod manifests;
+mod output;
+mod pools;
 mod reasons;
+mod release;
 mod render;
+mod reserve;
 mod run;
+mod serving;
 
 use std::process::ExitCode;
 
@@ -23,6 +32,11 @@ enum Command {
     Run(run::Run),
     /// Show what the operator would write for manifests in a directory, without a cluster
     Render(render::Render),
+    Explain(explain::Explain),
+    Pools(pools::Pools),
+    Addresses(addresses::Addresses),
+    Reserve(reserve::Reserve),
+    Release(release::Release),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
     /// Print the catalogue of reasons that conditions have
@@ -37,6 +51,16 @@ enum Error {
     #[error(transparent)]
     Render(#[from] render::Error),
     #[error(transparent)]
+    Explain(#[from] explain::Error),
+    #[error(transparent)]
+    Pools(#[from] pools::Error),
+    #[error(transparent)]
+    Addresses(#[from] addresses::Error),
+    #[error(transparent)]
+    Reserve(#[from] reserve::Error),
+    #[error(transparent)]
+    Release(#[from] release::Error),
+    #[error(transparent)]
     Crds(#[from] crds::Error),
     #[error(transparent)]
     Reasons(#[from] reasons::Error),
@@ -47,6 +71,11 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.execute().map_err(Error::from),
         Command::Render(render) => render.execute().map_err(Error::from),
+        Command::Explain(explain) => explain.execute().map_err(Error::from),
+        Command::Pools(pools) => pools.execute().map_err(Error::from),
+        Command::Addresses(addresses) => addresses.execute().map_err(Error::from),
+        Command::Reserve(reserve) => reserve.execute().map_err(Error::from),
+        Command::Release(release) => release.execute().map_err(Error::from),
         Command::Crds(crds) => crds.execute().map_err(Error::from),
         Command::Reasons(reasons) => reasons.execute().map_err(Error::from),
     };

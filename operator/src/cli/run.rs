@@ -2,16 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Args, ValueEnum};
-use clarion_api::names;
-use clarion_core::world::Settings;
-use kube::{Client, Config};
+use clap::Args;
+use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 use tracing::info;
 
+use super::{cluster, serving::Serving};
 use crate::{
     apply::{Timing, Writer},
     lead::{self, Lost, Takeover, Terms},
@@ -22,15 +21,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The namespace of FRR-K8s; found out from its objects if not given
-    #[arg(long, env = "CLARION_FRR_K8S_NAMESPACE", value_name = "NAMESPACE")]
-    frr_k8s_namespace: Option<String>,
-    /// A load balancer class to serve; may be given several times
-    #[arg(long, env = "CLARION_LOAD_BALANCER_CLASS", value_name = "CLASS", value_delimiter = ',', default_value = names::DEFAULT_CLASS)]
-    load_balancer_class: Vec<String>,
-    /// What to do with Services that have no class, where their namespace's label does not say
-    #[arg(long, env = "CLARION_CLASS_LESS", value_enum, default_value_t = ClassLess::Ignore)]
-    class_less: ClassLess,
+    #[command(flatten)]
+    serving: Serving,
     /// The namespace of the Lease; that of the Pod, or else `default`
     #[arg(long, env = "CLARION_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -54,21 +46,13 @@ pub struct Run {
     max_in_flight: u16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ClassLess {
-    /// Serve them
-    Adopt,
-    /// Leave them alone
-    Ignore,
-}
-
 /// Longer than the server lets a watch without events go on, which is about five minutes.
 const WATCH_SILENCE: Duration = Duration::from_secs(310);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a Pod")]
-    Config(String),
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
     #[error("the client for the API server can't be set up: {0}")]
     Client(#[from] kube::Error),
     #[error("{0} can't be listened on: {1}; choose others with --health-addr and --metrics-addr")]
@@ -101,7 +85,7 @@ impl Run {
     }
 
     async fn operate(self) -> Result<(), Error> {
-        let mut config = config().await?;
+        let mut config = cluster::config().await?;
         // Requests that write must not be repeated behind our back, and the Lease must not wait for a slow one.
         config.default_retry = false;
         // A connection that dies in silence must not keep a watch or a write waiting for ever. Idle time does not count.
@@ -140,11 +124,7 @@ impl Run {
         let changes = watch::start(&reader);
         let add_only_until = (takeover == Takeover::Forced).then(|| Instant::now() + terms.add_only());
         let run = Loop {
-            settings: Settings {
-                load_balancer_classes: self.load_balancer_class,
-                adopt_class_less: self.class_less == ClassLess::Adopt,
-                frr_k8s_namespace: self.frr_k8s_namespace,
-            },
+            settings: self.serving.settings(),
             leadership,
             add_only_until,
             writer: Writer::new(writer, timing),
@@ -155,16 +135,6 @@ impl Run {
         };
         Ok(run.run(stop).await?)
     }
-}
-
-/// In a Pod, the API server by its address, which needs no DNS; else what the kubeconfig says.
-async fn config() -> Result<Config, Error> {
-    if std::env::var_os("KUBECONFIG").is_none()
-        && let Ok(config) = Config::incluster_env()
-    {
-        return Ok(config);
-    }
-    Config::infer().await.map_err(|error| Error::Config(error.to_string()))
 }
 
 /// The Pod's name where there is one, and something that no other process has.

@@ -12,6 +12,7 @@ use clarion_core::{
 use futures::StreamExt as _;
 use kube::{
     Api, Client,
+    api::ListParams,
     runtime::watcher::{self, Event, watcher},
 };
 pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
@@ -26,7 +27,7 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
 
     /// Its name.
     const KIND: Kind;
-    /// Part of FRR-K8s, so that its CRD may be missing.
+    /// Clarion can do without: FRR-K8s may not be installed, or the API server too old.
     const OPTIONAL: bool = false;
 
     /// Takes from an object what a plan needs.
@@ -54,6 +55,14 @@ pub struct Effect {
     pub unknown: Vec<ObjectName>,
 }
 
+/// A cluster that can't be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A list was refused or not answered.
+    #[error("{0}s can't be listed: {1}")]
+    List(Kind, kube::Error),
+}
+
 /// The shortest and the longest time between two attempts after an error.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The time between two looks for a CRD that is not installed.
@@ -67,6 +76,7 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     spawn::<w::EndpointSlice>(client, &sender);
     spawn::<w::Node>(client, &sender);
     spawn::<w::Namespace>(client, &sender);
+    spawn::<w::ServiceCidr>(client, &sender);
     spawn::<Pool>(client, &sender);
     spawn::<Reservation>(client, &sender);
     spawn::<Advertisement>(client, &sender);
@@ -78,11 +88,12 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
 }
 
 /// The kinds that must be known completely before anything is written.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 12] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
     Kind::Namespace,
+    Kind::ServiceCIDR,
     Kind::LoadBalancerPool,
     Kind::AddressReservation,
     Kind::LoadBalancerAdvertisement,
@@ -91,6 +102,48 @@ pub const KINDS: [Kind; 11] = [
     Kind::FRRConfiguration,
     Kind::BGPSessionState,
 ];
+
+/// One list of every kind that a plan looks at.
+pub async fn snapshot(client: &Client) -> Result<World, Error> {
+    use clarion_core::world as w;
+    let mut world = World::default();
+    list::<w::Service>(client, &mut world).await?;
+    list::<w::EndpointSlice>(client, &mut world).await?;
+    list::<w::Node>(client, &mut world).await?;
+    list::<w::Namespace>(client, &mut world).await?;
+    list::<w::ServiceCidr>(client, &mut world).await?;
+    list::<Pool>(client, &mut world).await?;
+    list::<Reservation>(client, &mut world).await?;
+    list::<Advertisement>(client, &mut world).await?;
+    list::<Peer>(client, &mut world).await?;
+    list::<Aliases>(client, &mut world).await?;
+    world.frr_k8s_installed = list::<w::Configuration>(client, &mut world).await?;
+    list::<w::Session>(client, &mut world).await?;
+    Ok(world)
+}
+
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
+
+/// Lists one kind; tells whether the API server knows it.
+async fn list<T: Watched>(client: &Client, world: &mut World) -> Result<bool, Error> {
+    let api = Api::<T::Source>::all(client.clone());
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let page = match api.list(&parameters).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(status)) if status.code == 404 && T::OPTIONAL => return Ok(false),
+            Err(error) => return Err(Error::List(T::KIND, error)),
+        };
+        for source in page.items {
+            T::collection(world).watched(T::project(source));
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters.continue_token = Some(token),
+            None => return Ok(true),
+        }
+    }
+}
 
 fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
     let (api, sender) = (Api::<T::Source>::all(client.clone()), sender.clone());
@@ -108,7 +161,7 @@ async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
                 Ok(event) => {
                     failures = 0;
                     if matches!(event, Event::InitDone) && std::mem::take(&mut missing) {
-                        info!(kind = %T::KIND, "the CRD is installed now");
+                        info!(kind = %T::KIND, "the API server knows this kind now");
                     }
                     change::<T>(event)
                 }
@@ -126,7 +179,7 @@ async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
             }
         }
         if !std::mem::replace(&mut missing, true) {
-            warn!(kind = %T::KIND, "the CRD is not installed; waiting for it");
+            warn!(kind = %T::KIND, "the API server does not know this kind; looking for it now and then");
             if T::OPTIONAL && sender.send(gone::<T>()).await.is_err() {
                 return;
             }

@@ -11,10 +11,11 @@ use clarion_core::{
     World,
     world::{
         Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, Kind, Meta, Namespace, Node, Object,
-        ObjectName, Service, Session,
+        ObjectName, Port, Protocol, Service, ServiceCidr, Session,
     },
 };
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use ipnet::IpNet;
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as networking};
 use serde_json::Value;
 
 use super::{Watched, lenient::Lenient};
@@ -58,6 +59,7 @@ impl Watched for Service {
             is_load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
             class: spec.load_balancer_class,
             load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
+            ports: spec.ports.iter().flatten().filter_map(port).collect(),
             families: spec.ip_families.iter().flatten().filter_map(|family| family_named(family)).collect(),
             requires_dual_stack: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
             is_local: spec.external_traffic_policy.as_deref() == Some("Local"),
@@ -68,7 +70,7 @@ impl Watched for Service {
                 .conditions
                 .into_iter()
                 .flatten()
-                .filter(|c| [names::ADDRESS_ALLOCATED, names::ANNOUNCED].contains(&c.type_.as_str()))
+                .filter(|c| names::SERVICE_CONDITIONS.contains(&c.type_.as_str()))
                 .collect(),
         };
         Object { meta: meta(source.metadata), value }
@@ -77,6 +79,16 @@ impl Watched for Service {
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.services
     }
+}
+
+fn port(port: &core::ServicePort) -> Option<Port> {
+    let protocol = match port.protocol.as_deref() {
+        None | Some("TCP") => Protocol::Tcp,
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        Some(_) => return None,
+    };
+    Some(Port { protocol, number: u16::try_from(port.port).ok()? })
 }
 
 fn family_named(name: &str) -> Option<Family> {
@@ -116,12 +128,37 @@ impl Watched for Node {
     const KIND: Kind = Kind::Node;
 
     fn project(source: core::Node) -> Object<Self> {
-        Object { meta: meta(source.metadata), value: Self }
+        let spec = source.spec.unwrap_or_default();
+        let addresses = source.status.and_then(|status| status.addresses).unwrap_or_default();
+        let value = Self {
+            addresses: addresses.iter().filter_map(|address| address.address.parse().ok()).collect(),
+            pod_cidrs: cidrs(spec.pod_cidrs),
+        };
+        Object { meta: meta(source.metadata), value }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.nodes
     }
+}
+
+impl Watched for ServiceCidr {
+    type Source = networking::ServiceCIDR;
+
+    const KIND: Kind = Kind::ServiceCIDR;
+    const OPTIONAL: bool = true;
+
+    fn project(source: networking::ServiceCIDR) -> Object<Self> {
+        Object { meta: meta(source.metadata), value: Self(cidrs(source.spec.and_then(|spec| spec.cidrs))) }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.service_cidrs
+    }
+}
+
+fn cidrs(texts: Option<Vec<String>>) -> Vec<IpNet> {
+    texts.iter().flatten().filter_map(|text| text.parse().ok()).collect()
 }
 
 impl Watched for Namespace {

@@ -1,37 +1,11 @@
-//! `clarion render`, as users call it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+//! `clarion render`
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::{path::Path, process::Output};
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_clarion")).args(arguments).env_clear().output().unwrap()
-}
+use crate::*;
 
 fn render(directory: &Path) -> Output {
     run(&["render", "-f", directory.to_str().unwrap()])
-}
-
-fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// A directory with these files.
-fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = directory.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    directory
 }
 
 fn quickstart() -> [String; 3] {
@@ -97,12 +71,12 @@ spec: {pools: [nowhere], peers: [nobody], communities: [no-such-alias]}
 apiVersion: clarionlb.io/v1beta1
 kind: AddressReservation
 metadata: {name: mine}
-spec: {poolName: production, serviceName: web}
+spec: {poolName: nowhere, serviceName: web}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: wants-an-address}
-spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp, loadBalancerIP: 203.0.113.9}
+spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp, loadBalancerIP: 198.18.0.9}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -163,6 +137,6 @@ fn class_less_services_are_served_on_demand() {
     let class_less = services.replace("  loadBalancerClass: clarionlb.io/bgp\n", "");
     let files = directory(&[("a.yaml", &clarion), ("b.yaml", &class_less), ("c.yaml", &cluster)]);
     assert!(!text(&render(files.path())).contains("203.0.113.0/32"));
-    let adopted = run(&["render", "-f", files.path().to_str().unwrap(), "--adopt-class-less"]);
+    let adopted = run(&["render", "-f", files.path().to_str().unwrap(), "--class-less=adopt"]);
     assert!(text(&adopted).contains("203.0.113.0/32"));
 }

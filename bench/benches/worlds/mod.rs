@@ -1,0 +1,83 @@
+//! Worlds of any size.
+#![allow(dead_code, reason = "each bench uses a part")]
+
+use std::collections::BTreeMap;
+
+use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
+use clarion_core::{
+    World,
+    world::{Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+pub fn object<T>(name: ObjectName, value: T) -> Object<T> {
+    let meta =
+        Meta { uid: name.to_string(), name, resource_version: "1".to_owned(), generation: Some(1), ..Meta::default() };
+    Object { meta, value }
+}
+
+pub fn custom<Spec, Status>(name: &str, spec: Spec) -> Object<Custom<Spec, Status>> {
+    object(ObjectName::cluster(name), Custom { spec: Ok(spec), status: None })
+}
+
+pub fn world(services: usize, nodes: usize) -> World {
+    let pool: LoadBalancerPoolSpec = from(json!({"addresses": ["10.0.0.0/8"]}));
+    let peer: RouterPeerSpec = from(json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}));
+    let advertisement: LoadBalancerAdvertisementSpec = from(json!({}));
+    let name = |n: usize| ObjectName::new(format!("ns{}", n % 100), format!("s{n}"));
+    let service = || Service {
+        is_load_balancer: true,
+        families: vec![Family::V4],
+        class: Some("clarionlb.io/bgp".to_owned()),
+        ..Service::default()
+    };
+    let endpoint = || Endpoint { ready: true, ..Endpoint::default() };
+    World {
+        frr_k8s_installed: true,
+        services: (0..services).map(|n| object(name(n), service())).collect(),
+        endpoint_slices: (0..services)
+            .map(|n| object(name(n), EndpointSlice { service: name(n).name, endpoints: vec![endpoint(), endpoint()] }))
+            .collect(),
+        nodes: (0..nodes)
+            .map(|n| {
+                let mut node = object(ObjectName::cluster(format!("n{n}")), Node::default());
+                node.meta.labels = BTreeMap::from([("kubernetes.io/hostname".to_owned(), format!("n{n}"))]);
+                node
+            })
+            .collect(),
+        pools: [custom("pool", pool)].into_iter().collect(),
+        peers: [custom("peer", peer)].into_iter().collect(),
+        advertisements: [custom("advertisement", advertisement)].into_iter().collect(),
+        ..World::default()
+    }
+}
+
+pub fn from<T: DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap_or_else(|error| unreachable!("the text is a constant: {error}"))
+}
+
+/// Services that were created in an order that is not that of their names, in one pool of 2^17 addresses.
+pub fn services(count: usize, with_address: impl Fn(usize) -> bool) -> World {
+    let pool: LoadBalancerPoolSpec = from(json!({"addresses": ["10.0.0.0/15"]}));
+    let services = (0..count).map(|n| {
+        let mut service = object(
+            ObjectName::new(format!("ns{}", n % 100), format!("s{n}")),
+            Service {
+                is_load_balancer: true,
+                families: vec![Family::V4],
+                class: Some("clarionlb.io/bgp".to_owned()),
+                ports: vec![Port { protocol: Protocol::Tcp, number: 80 }],
+                ..Service::default()
+            },
+        );
+        let age = i64::try_from((n * 7919) % count.max(1)).unwrap_or(0);
+        service.meta.created = Timestamp::from_second(age).ok();
+        if with_address(n) {
+            let number = u32::from_be_bytes([10, 0, 0, 0]) + u32::try_from(n).unwrap_or(0);
+            service.value.addresses = vec![std::net::IpAddr::V4(number.into())];
+        }
+        service
+    });
+    World { services: services.collect(), pools: [custom("pool", pool)].into_iter().collect(), ..World::default() }
+}

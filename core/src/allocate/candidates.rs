@@ -1,0 +1,148 @@
+//! Which pools a Service is offered, in which order: those that are pinned to it first, by priority, then the others. Found by
+//! namespace and label, so that thousands of pools cost no more than the few that fit.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use crate::{
+    address_set::{AddressSet, Family},
+    config::{Pools, selected},
+    world::{Object, Service, World},
+};
+
+/// Pools by whom they are for.
+pub struct Candidates<'w> {
+    world: &'w World,
+    pools: &'w Pools,
+    /// Pools, by index, in the order in which they are tried.
+    order: Vec<usize>,
+    /// Where pools stand in that order that are for namespaces by name,
+    named: HashMap<&'w str, Vec<usize>>,
+    /// by label,
+    selecting: Vec<usize>,
+    /// for Services with a certain label in all namespaces,
+    labelled: HashMap<(&'w str, &'w str), Vec<usize>>,
+    /// for Services by label, but not by a certain one,
+    unlabelled: Vec<usize>,
+    /// and for all.
+    everyone: List,
+    /// Found so far: those for a namespace.
+    namespaces: HashMap<&'w str, List>,
+}
+
+/// Places in the order, ascending.
+#[derive(Clone, Debug, Default)]
+struct List {
+    places: Vec<usize>,
+    /// How many pools at its beginning have nothing free any more, of either family.
+    exhausted: [usize; 2],
+}
+
+/// The free addresses of all pools, of which those of one family are looked for.
+pub type Open<'a> = (Family, &'a [AddressSet]);
+
+impl List {
+    /// The places, without those at the beginning whose pool has nothing free: nothing becomes free while addresses are
+    /// given.
+    fn from(&mut self, open: Option<Open>, order: &[usize]) -> &[usize] {
+        let Some((family, free)) = open else { return &self.places };
+        let [v4, v6] = &mut self.exhausted;
+        let exhausted = if family == Family::V4 { v4 } else { v6 };
+        let is_full = |place: &usize| {
+            let pool = order.get(*place).and_then(|index| free.get(*index));
+            pool.is_none_or(|free| free.first(family).is_none())
+        };
+        while self.places.get(*exhausted).is_some_and(is_full) {
+            *exhausted += 1;
+        }
+        self.places.get(*exhausted..).unwrap_or_default()
+    }
+}
+
+impl<'w> Candidates<'w> {
+    /// Sorts and indexes the pools.
+    pub fn new(world: &'w World, pools: &'w Pools) -> Self {
+        let mut order: Vec<usize> = (0..pools.count()).collect();
+        order.sort_by_key(|index| {
+            pools.get(*index).map(|pool| (!pool.allocation.is_pinned(), pool.allocation.priority, &pool.name))
+        });
+        let mut this = Self {
+            world,
+            pools,
+            order,
+            named: HashMap::new(),
+            selecting: Vec::new(),
+            labelled: HashMap::new(),
+            unlabelled: Vec::new(),
+            everyone: List::default(),
+            namespaces: HashMap::new(),
+        };
+        for (place, pool) in
+            this.order.iter().enumerate().filter_map(|(place, index)| Some((place, pools.get(*index)?)))
+        {
+            let allocation = &pool.allocation;
+            for namespace in &allocation.namespaces {
+                this.named.entry(namespace).or_default().push(place);
+            }
+            if !allocation.namespace_selectors.is_empty() {
+                this.selecting.push(place);
+            }
+            if !allocation.any_namespace() {
+                continue;
+            }
+            let anchors: Option<Vec<_>> =
+                allocation.service_selectors.iter().map(|selector| selector.anchor()).collect();
+            match anchors {
+                Some(anchors) if anchors.is_empty() => this.everyone.places.push(place),
+                Some(anchors) => {
+                    let labels =
+                        anchors.iter().flat_map(|(key, values)| values.iter().map(|value| (*key, value.as_str())));
+                    labels.for_each(|label| this.labelled.entry(label).or_default().push(place));
+                }
+                None => this.unlabelled.push(place),
+            }
+        }
+        this
+    }
+
+    /// All pools, by index, in the order in which they are tried.
+    pub fn order(&self) -> impl Iterator<Item = usize> {
+        self.order.iter().copied()
+    }
+
+    /// Offers the pools that are for this Service, by index, until `choose` takes one. With `open`, pools without a free
+    /// address of the family may be left out.
+    pub fn find<T>(
+        &mut self,
+        service: &'w Object<Service>,
+        open: Option<Open>,
+        mut choose: impl FnMut(usize) -> Option<T>,
+    ) -> Option<T> {
+        let Self { world, pools, order, named, selecting, labelled, unlabelled, everyone, namespaces } = self;
+        let pool_at = |place: &usize| pools.get(*order.get(*place)?);
+        let namespace = service.meta.name.namespace.as_str();
+        let for_namespace = namespaces.entry(namespace).or_insert_with(|| {
+            let fits = |place: &&usize| pool_at(place).is_some_and(|p| p.allocation.fits_namespace(world, namespace));
+            let named = named.get(namespace).into_iter().flatten();
+            List { places: ascending(named.chain(selecting.iter().filter(fits)).copied().collect()), exhausted: [0, 0] }
+        });
+        let mut pinned = Cow::Borrowed(for_namespace.from(open, order));
+        let labels = service.meta.labels.iter();
+        let by_label = labels.filter_map(|(key, value)| labelled.get(&(key.as_str(), value.as_str()))).flatten();
+        let by_label: Vec<usize> = by_label.chain(unlabelled.iter()).copied().collect();
+        if !by_label.is_empty() {
+            pinned = Cow::Owned(ascending([pinned.into_owned(), by_label].concat()));
+        }
+        let selects = |place: &&usize| {
+            pool_at(place).is_some_and(|pool| selected(&pool.allocation.service_selectors, &service.meta.labels))
+        };
+        let mut choose = |place: &usize| choose(*order.get(*place)?);
+        let first = pinned.iter().filter(selects).find_map(&mut choose);
+        first.or_else(|| everyone.from(open, order).iter().find_map(&mut choose))
+    }
+}
+
+fn ascending(mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable();
+    places.dedup();
+    places
+}

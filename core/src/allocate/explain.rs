@@ -1,0 +1,173 @@
+//! What a Service has, or why it does not, in words.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{Allocation, Seated, Why};
+use crate::{
+    address_set::Family,
+    config::{Config, Pools},
+    finding::Reason,
+    world::{ObjectName, World},
+};
+
+/// Whether a Service has what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It has everything that it can't do without.
+    pub complete: bool,
+    /// The reason from the catalogue.
+    pub reason: Reason,
+    /// In one sentence.
+    pub message: String,
+}
+
+impl Seated<'_, '_> {
+    /// Tells what the Service has and what it waits for.
+    pub fn verdict(&self) -> Verdict {
+        let chosen = self.change().map_or(self.service.value.addresses.as_slice(), |change| &change.chosen);
+        let waits = self.change().map_or(&[][..], |change| &change.waits);
+        let text = || waits.iter().map(|wait| wait.refusal.message.as_str()).collect::<Vec<_>>().join("; ");
+        if let Some(first) = waits.iter().find(|wait| !wait.optional) {
+            let kept = self.kept();
+            let message = if kept.is_empty() { text() } else { format!("{}; it keeps {}", text(), list(kept)) };
+            return Verdict { complete: false, reason: first.refusal.reason, message };
+        }
+        let succeeded = chosen.iter().find_map(|address| {
+            let pool = self.pools.index_of(*address)?;
+            let heir = self.pools.get(self.pools.heir(pool)?)?;
+            Some(format!("{} is succeeded by {}", self.pools.get(pool)?.name, heir.name))
+        });
+        let sources = chosen.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
+        let (reason, message) = if let Some(succeeded) = succeeded {
+            let waits = if waits.is_empty() { String::new() } else { format!("; {}", text()) };
+            (Reason::Succession, format!("{sources}; pool {succeeded}{waits}"))
+        } else if !waits.is_empty() {
+            (Reason::PartlyAllocated, format!("{sources}; {}", text()))
+        } else if chosen.iter().any(|address| self.pools.index_of(*address).is_none()) {
+            (Reason::Retained, sources)
+        } else {
+            (Reason::Allocated, sources)
+        };
+        Verdict { complete: true, reason, message }
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn source(pools: &Pools, address: IpAddr) -> String {
+    match pools.of(address) {
+        Some(pool) => format!("{address} from pool {}", pool.name),
+        None => format!("{address}, kept although no valid pool holds it any more"),
+    }
+}
+
+/// What a pool has for a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weighed {
+    /// The pool's index.
+    pub pool: usize,
+    /// The family.
+    pub family: Family,
+    /// The addresses that the Service has from it.
+    pub has: Vec<IpAddr>,
+    /// Why the pool gives it no further address of its own, if so.
+    pub why: Option<Why>,
+}
+
+/// An address that is not free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held<'w> {
+    /// The address.
+    pub address: IpAddr,
+    /// The Service that has it, or for which it is reserved; `None` while it is being withdrawn.
+    pub service: Option<&'w ObjectName>,
+    /// How it is held.
+    pub how: How,
+}
+
+/// How an address is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The Service has it.
+    Held,
+    /// It has it together with others.
+    Shared,
+    /// It is about to get it.
+    Coming,
+    /// It is about to lose it.
+    Going,
+    /// It has not got it, but nobody else gets it.
+    Reserved,
+    /// Somebody else than Clarion has given it.
+    Foreign,
+}
+
+impl How {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Shared => "shared",
+            Self::Coming => "coming",
+            Self::Going => "going",
+            Self::Reserved => "reserved",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+impl<'w> Allocation<'w> {
+    /// Weighs every pool for a Service, in the order in which they are tried.
+    #[must_use]
+    pub fn weigh(&self, world: &World, config: &Config, name: &ObjectName) -> Vec<Weighed> {
+        let Some(seated) = self.seat(name) else { return Vec::new() };
+        let mut weighed = Vec::new();
+        for pool in super::Candidates::new(world, &config.pools).order() {
+            for family in seated.service.value.wanted_families() {
+                let from_here = |address: &&IpAddr| {
+                    Family::of(**address) == *family && config.pools.index_of(**address) == Some(pool)
+                };
+                weighed.push(Weighed {
+                    pool,
+                    family: *family,
+                    has: seated.kept().iter().filter(from_here).copied().collect(),
+                    why: self.ledger.verdict(seated.service, pool, *family),
+                });
+            }
+        }
+        weighed
+    }
+
+    /// Every address that is not free, in order, once for each Service that has it.
+    #[must_use]
+    pub fn held(&self) -> Vec<Held<'w>> {
+        let mut held = Vec::new();
+        for seated in self.seats() {
+            let (service, status) = (&seated.service.meta.name, &seated.service.value.addresses);
+            let coming = seated.addresses().iter().filter(|address| !status.contains(address));
+            for address in status.iter().chain(coming) {
+                let how = match (status.contains(address), seated.kept().contains(address)) {
+                    (_, false) => How::Going,
+                    (false, true) => How::Coming,
+                    (true, true) if seated.shared().contains(address) => How::Shared,
+                    (true, true) => How::Held,
+                };
+                held.push(Held { address: *address, service: Some(service), how });
+            }
+        }
+        for service in self.ledger.foreign() {
+            let addresses = service.value.addresses.iter();
+            held.extend(addresses.map(|a| Held { address: *a, service: Some(&service.meta.name), how: How::Foreign }));
+        }
+        let has: BTreeSet<_> = held.iter().map(|held| (held.address, held.service)).collect();
+        let reserved =
+            self.ledger.reservations().filter(|(address, service)| !has.contains(&(*address, Some(*service))));
+        held.extend(reserved.map(|(address, service)| Held { address, service: Some(service), how: How::Reserved }));
+        held.extend(self.ledger.leaving().map(|address| Held { address, service: None, how: How::Going }));
+        held.sort_by_key(|held| (held.address, held.service));
+        held
+    }
+}

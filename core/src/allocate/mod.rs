@@ -1,0 +1,525 @@
+//! Pools and Services to addresses.
+//!
+//! Who holds an address keeps it. Then come reservations, then those who ask for certain addresses, then all others, the oldest
+//! first, and at last those whose pool is succeeded by another. The outcome does not depend on the order in which objects
+//! were seen.
+
+mod candidates;
+mod explain;
+mod hashed;
+mod ledger;
+mod request;
+mod reserve;
+mod sharing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use clarion_api::names;
+
+use self::{
+    candidates::Candidates,
+    ledger::{Ledger, Loss, Standing},
+    request::{Refusal, Request, Want},
+};
+pub use self::{
+    explain::{Held, How, Verdict, Weighed},
+    ledger::Why,
+    request::asks_for,
+};
+use crate::{
+    address_set::Family,
+    config::{Config, OnRemoval, Pools},
+    finding::{Findings, Reason},
+    world::{Announced, Kind, Object, ObjectName, ObjectRef, Service, World},
+};
+
+/// Who gets which address.
+pub struct Allocation<'w> {
+    ledger: Ledger<'w>,
+    /// In the order of the ledger's Services.
+    seats: Vec<Seat>,
+    /// The addresses that reservations hold, in the order of the reservations.
+    pub reservations: Vec<Vec<IpAddr>>,
+    pools: &'w Pools,
+}
+
+/// What one Service has.
+#[derive(Default)]
+struct Seat {
+    /// Nothing of ours is left of it: our conditions go too. They tell that what the status holds was ours, so they go last.
+    forgotten: bool,
+    /// `None` if it has just what it asks for, and that is what its status holds.
+    change: Option<Box<Change>>,
+}
+
+/// What a Service is to have, where that is not simply what its status holds.
+#[derive(Debug, Default)]
+struct Change {
+    /// What its status is to hold now, in order.
+    addresses: Vec<IpAddr>,
+    /// Those that it is to have announced, as soon as they stand in the status.
+    kept: Vec<IpAddr>,
+    /// Those that it asks for.
+    chosen: Vec<IpAddr>,
+    /// What it asks for and does not get.
+    waits: Vec<Wait>,
+    /// Those that others have too.
+    shared: Vec<IpAddr>,
+    /// What is taken from it, and why.
+    lost: Vec<(IpAddr, Refusal)>,
+}
+
+/// Something that a Service does not get now.
+#[derive(Debug)]
+struct Wait {
+    refusal: Refusal,
+    /// The Service can do without.
+    optional: bool,
+}
+
+/// What a Service has, with the Service.
+#[derive(Clone, Copy)]
+pub struct Seated<'a, 'w> {
+    /// The Service.
+    pub service: &'w Object<Service>,
+    /// It is served, not only cleaned up after.
+    pub served: bool,
+    seat: &'a Seat,
+    pools: &'w Pools,
+}
+
+impl<'a, 'w: 'a> Seated<'a, 'w> {
+    fn change(&self) -> Option<&'a Change> {
+        self.seat.change.as_deref()
+    }
+
+    /// What its status is to hold now, in order.
+    pub fn addresses(&self) -> &'a [IpAddr] {
+        self.change().map_or(&self.service.value.addresses, |change| &change.addresses)
+    }
+
+    /// The addresses that it is to have announced, as soon as they stand in the status.
+    pub fn kept(&self) -> &'a [IpAddr] {
+        self.change().map_or(&self.service.value.addresses, |change| &change.kept)
+    }
+
+    /// The addresses that others have too.
+    pub fn shared(&self) -> &'a [IpAddr] {
+        self.change().map_or(&[], |change| &change.shared)
+    }
+
+    /// The addresses that are taken from it when they leave their pool.
+    pub fn revocable(&self) -> Vec<IpAddr> {
+        let revocable = |address: &&IpAddr| match self.pools.of(**address) {
+            Some(pool) => pool.on_removal == OnRemoval::Release,
+            // A pool that can't be read now may have it, or it is on its way out.
+            None => self.service.value.is_marked(names::RELEASE_ON_REMOVAL, **address),
+        };
+        self.addresses().iter().filter(revocable).copied().collect()
+    }
+
+    /// Nothing of ours is left of it, so our conditions go.
+    pub fn is_forgotten(&self) -> bool {
+        self.seat.forgotten
+    }
+
+    /// Why addresses are taken from it that its status holds.
+    pub fn lost(&self) -> Option<(Reason, String)> {
+        let lost = &self.change()?.lost;
+        let (_, first) = lost.first()?;
+        let messages: Vec<&str> = lost.iter().map(|(_, refusal)| refusal.message.as_str()).collect();
+        let new: Vec<_> = self.kept().iter().filter(|a| !self.service.value.addresses.contains(a)).collect();
+        let new = new.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let then = if new.is_empty() { "there is no other for it now".to_owned() } else { format!("it gets {new}") };
+        Some((first.reason, format!("{}; {then}", messages.join("; "))))
+    }
+}
+
+impl<'w> Allocation<'w> {
+    /// All Services that are served or cleaned up after, in the order of their names.
+    pub fn seats(&self) -> impl Iterator<Item = Seated<'_, 'w>> {
+        let known = self.ledger.services().zip(&self.seats).filter(|((_, standing), _)| *standing != Standing::Foreign);
+        known.map(|((service, standing), seat)| Seated {
+            service,
+            served: standing == Standing::Served,
+            seat,
+            pools: self.pools,
+        })
+    }
+
+    /// What the Service of this name has, if it is served or cleaned up after.
+    pub fn seat(&self, name: &ObjectName) -> Option<Seated<'_, 'w>> {
+        let index = self.ledger.index_of(name)?;
+        let service = self.ledger.service(index)?;
+        let served = self.ledger.is_served(index);
+        Some(Seated { service, served, seat: self.seats.get(index)?, pools: self.pools })
+    }
+
+    /// How many addresses of a pool are not free: IPv4, IPv6. Those that are about to be given or taken count.
+    pub fn taken(&self, pool: usize) -> [u64; 2] {
+        self.ledger.taken(pool)
+    }
+
+    /// How many addresses of a pool with quotas a namespace has.
+    pub fn used(&self, pool: usize, family: Family, namespace: &'w str) -> u64 {
+        self.ledger.used(pool, family, namespace)
+    }
+}
+
+/// A Service that lacks something.
+struct Waiting {
+    service: usize,
+    wants: Vec<Want>,
+    /// Not these.
+    released: Vec<IpAddr>,
+    /// It asks for certain addresses.
+    explicit: bool,
+}
+
+/// A Service that is to have another address beside one whose pool is succeeded.
+struct Succession {
+    service: usize,
+    pool: usize,
+    family: Family,
+    /// Not these.
+    released: Vec<IpAddr>,
+}
+
+/// Gives addresses to Services. `announced` are the addresses that our objects announce by themselves.
+pub fn allocate<'w>(
+    world: &'w World,
+    config: &'w Config,
+    announced: &Announced,
+    findings: &mut Findings,
+) -> Allocation<'w> {
+    let (mut ledger, losses) = Ledger::new(world, &config.pools, announced);
+    let reservations = reserve::reserve(world, config, &mut ledger, findings);
+    let mut hall = Hall {
+        world,
+        pools: &config.pools,
+        announced,
+        ledger,
+        seats: Vec::new(),
+        waiting: Vec::new(),
+        successions: Vec::new(),
+    };
+    hall.hold(&losses, findings);
+    hall.give();
+    hall.succeed();
+    hall.mark_shared();
+    Allocation { ledger: hall.ledger, seats: hall.seats, reservations, pools: &config.pools }
+}
+
+/// Where Services are seated.
+struct Hall<'w, 'a> {
+    world: &'w World,
+    pools: &'w Pools,
+    announced: &'a Announced,
+    ledger: Ledger<'w>,
+    seats: Vec<Seat>,
+    waiting: Vec<Waiting>,
+    successions: Vec<Succession>,
+}
+
+impl<'w> Hall<'w, '_> {
+    /// Seats those who hold something, and finds out who waits.
+    fn hold(&mut self, losses: &[Loss], findings: &mut Findings) {
+        let count = self.ledger.services().len();
+        self.seats = Vec::with_capacity(count);
+        let reserved_services: BTreeSet<&ObjectName> = self.ledger.reserved_services();
+        for index in 0..count {
+            let Some((service, standing)) = self.ledger.entry(index) else { continue };
+            let begin = losses.partition_point(|loss| loss.service < index);
+            let end = losses.partition_point(|loss| loss.service <= index);
+            let losses = losses.get(begin..end).unwrap_or_default();
+            let seat = match standing {
+                Standing::Foreign => Seat::default(),
+                Standing::Left => self.leave(index, service),
+                Standing::Served if self.is_content(service, losses, &reserved_services) => Seat::default(),
+                Standing::Served => self.seat(index, service, losses, findings),
+            };
+            self.seats.push(seat);
+        }
+    }
+
+    /// The common case: a Service that asks for nothing particular, and has one address of each family from pools that are
+    /// there to stay.
+    fn is_content(&self, service: &Object<Service>, losses: &[Loss], reserved: &BTreeSet<&ObjectName>) -> bool {
+        let value = &service.value;
+        let families = value.wanted_families();
+        let has_one = |family: &Family| value.addresses.iter().filter(|a| Family::of(**a) == *family).count() == 1;
+        let stays =
+            |address: &IpAddr| self.pools.index_of(*address).is_some_and(|pool| self.pools.heir(pool).is_none());
+        value.annotations.is_empty()
+            && value.load_balancer_ip.is_none()
+            && losses.is_empty()
+            && value.addresses.len() == families.len()
+            && families.iter().all(has_one)
+            && value.addresses.iter().all(stays)
+            && !reserved.contains(&service.meta.name)
+    }
+
+    /// What is left of a Service that was served once: addresses that are still announced. Those that come from none of our
+    /// pools and that our condition does not speak of are somebody else's and stay.
+    fn leave(&self, index: usize, service: &Object<Service>) -> Seat {
+        let is_held = |address: &IpAddr| self.must_stay(index, *address);
+        let is_theirs = |a: &IpAddr| self.pools.index_of(*a).is_none() && !service.value.speaks_of(*a);
+        let stays = |address: &&IpAddr| is_held(address) || is_theirs(address);
+        let addresses: Vec<IpAddr> = service.value.addresses.iter().filter(stays).copied().collect();
+        let forgotten = !addresses.iter().any(is_held);
+        Seat { forgotten, change: Some(Box::new(Change { addresses, ..Change::default() })) }
+    }
+
+    /// Whether an address that a Service does not keep must stay in its status for now: it is announced, and not because of
+    /// somebody else.
+    fn must_stay(&self, service: usize, address: IpAddr) -> bool {
+        let by_others = || self.ledger.holders(address).any(|other| other != service && self.ledger.is_served(other));
+        self.world.add_only || (self.announced.contains(&address) && !by_others())
+    }
+
+    /// Seats a Service whose case is not the common one.
+    fn seat(&mut self, index: usize, service: &'w Object<Service>, losses: &[Loss], findings: &mut Findings) -> Seat {
+        let families = service.value.wanted_families();
+        let mut change = Change::default();
+        let request = Request::of(service, self.pools);
+        let released = request.as_ref().map(|request| request.released.clone()).unwrap_or_default();
+        let mut held = Vec::new();
+        for address in &service.value.addresses {
+            if let Some(loss) = losses.iter().find(|loss| loss.address == *address) {
+                change.lost.push((*address, self.loss(loss)));
+            } else if self.is_revoked(service, *address) {
+                let message = format!("{address} has left its pool, which has onRemoval: Release");
+                change.lost.push((*address, Refusal::new(Reason::Released, message)));
+            } else if families.contains(&Family::of(*address)) && !released.contains(address) {
+                held.push(*address);
+            }
+        }
+        match request {
+            Ok(request) => self.compare(index, service, &request, held, &mut change),
+            Err(refusal) => {
+                let id = ObjectRef::new(Kind::Service, service.meta.name.clone());
+                findings.error(id, refusal.reason, refusal.message.clone());
+                change.chosen.clone_from(&held);
+                change.kept = held;
+                change.waits.push(Wait { refusal, optional: false });
+            }
+        }
+        let stays = |address: &&IpAddr| change.kept.contains(address) || self.must_stay(index, **address);
+        change.addresses = service.value.addresses.iter().filter(stays).copied().collect();
+        Seat { forgotten: false, change: Some(Box::new(change)) }
+    }
+
+    fn loss(&self, loss: &Loss) -> Refusal {
+        let address = loss.address;
+        let older = self.ledger.service(loss.to).map(|service| service.meta.name.to_string()).unwrap_or_default();
+        let message = match loss.port {
+            Some(port) => format!("{address} is shared with the older Service {older}, which has the port {port} too"),
+            None => format!("{address} belongs to the older Service {older}"),
+        };
+        Refusal::new(Reason::AddressConflict, message)
+    }
+
+    /// Whether an address is taken from its holder because it left its pool.
+    fn is_revoked(&self, service: &Object<Service>, address: IpAddr) -> bool {
+        self.pools.is_complete()
+            && self.pools.index_of(address).is_none()
+            && service.value.is_marked(names::RELEASE_ON_REMOVAL, address)
+    }
+
+    /// Compares what a Service holds with what it asks for.
+    fn compare(
+        &mut self,
+        index: usize,
+        service: &'w Object<Service>,
+        request: &Request,
+        mut held: Vec<IpAddr>,
+        change: &mut Change,
+    ) {
+        let families = service.value.wanted_families();
+        let reserved = self.ledger.reserved_for(&service.meta.name);
+        // What is reserved for a Service is for when it has nothing.
+        let lacking = |address: &&IpAddr| !held.iter().any(|held| Family::of(*held) == Family::of(**address));
+        let offered = reserved.iter().filter(|address| !request.released.contains(address)).filter(lacking);
+        let offered: Vec<IpAddr> = offered.copied().collect();
+        let mut wants = request.wants(families, self.pools, &offered);
+        // Certain addresses first, so that they are not taken for others.
+        let mut fits: Vec<(Want, Option<IpAddr>)> = wants.drain(..).map(|want| (want, None)).collect();
+        for precise in [true, false] {
+            for (want, filled) in fits.iter_mut().filter(|(want, _)| matches!(want, Want::Address(_)) == precise) {
+                if let Some(place) = self.place(*want, &held) {
+                    *filled = Some(held.remove(place));
+                }
+            }
+        }
+        for (want, filled) in fits {
+            match filled {
+                Some(address) => change.chosen.push(address),
+                None => wants.push(want),
+            }
+        }
+        // For each that is from a succeeded pool, one of the successor is kept beside it.
+        for address in change.chosen.clone() {
+            let Some(heir) = self.pools.index_of(address).and_then(|pool| self.pools.heir(pool)) else { continue };
+            let family = Family::of(address);
+            let is_next = |other: &IpAddr| Family::of(*other) == family && self.pools.index_of(*other) == Some(heir);
+            match held.iter().position(is_next) {
+                Some(place) => change.chosen.push(held.remove(place)),
+                None => {
+                    let released = request.released.clone();
+                    self.successions.push(Succession { service: index, pool: heir, family, released });
+                }
+            }
+        }
+        // What nobody asks for any more goes when there is something in its place. What is in no pool can't be had again.
+        let is_awaited = |family: Family| wants.iter().any(|want| want.family() == family);
+        let asks = |family: Family| request.is_explicit_for(family, self.pools);
+        let stays = |address: &&IpAddr| {
+            let family = Family::of(**address);
+            is_awaited(family)
+                || reserved.contains(address)
+                || (self.pools.index_of(**address).is_none() && !asks(family))
+        };
+        let extra: Vec<IpAddr> = held.iter().filter(stays).copied().collect();
+        let is_kept = |address: &&IpAddr| change.chosen.contains(address) || extra.contains(address);
+        change.kept = service.value.addresses.iter().filter(is_kept).copied().collect();
+        change.chosen.extend(extra.iter().filter(|address| !is_awaited(Family::of(**address))));
+        if !wants.is_empty() {
+            let explicit = !request.addresses.is_empty();
+            self.waiting.push(Waiting { service: index, wants, released: request.released.clone(), explicit });
+        }
+    }
+
+    /// Which of the held addresses is what is wanted.
+    fn place(&self, want: Want, held: &[IpAddr]) -> Option<usize> {
+        let pool_of = |address: &IpAddr| self.pools.index_of(*address);
+        let find = |suits: &dyn Fn(&IpAddr) -> bool| held.iter().position(suits);
+        match want {
+            Want::Address(wanted) => find(&|address| *address == wanted),
+            Want::Pool(pool, family) => {
+                let of = |pool: usize| {
+                    move |address: &IpAddr| Family::of(*address) == family && pool_of(address) == Some(pool)
+                };
+                find(&of(pool)).or_else(|| find(&of(self.pools.heir(pool)?)))
+            }
+            Want::Family(family) => find(&|address| Family::of(*address) == family && pool_of(address).is_some())
+                .or_else(|| find(&|address| Family::of(*address) == family)),
+        }
+    }
+
+    /// Serves those who wait: first those who ask for certain addresses, then the others, the oldest first.
+    fn give(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_by_key(|waiting| {
+            (!waiting.explicit, self.ledger.service(waiting.service).map(|service| service.meta.seniority()))
+        });
+        let mut candidates = Candidates::new(self.world, self.pools);
+        for waiting in waiting {
+            self.serve(&mut candidates, waiting);
+        }
+    }
+
+    fn serve(&mut self, candidates: &mut Candidates<'w>, waiting: Waiting) {
+        let Waiting { service: index, wants, released, .. } = waiting;
+        let Some(service) = self.ledger.service(index) else { return };
+        let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { return };
+        let wait = |reason, message: &str| Wait { refusal: Refusal::new(reason, message), optional: false };
+        if service.meta.deleting {
+            change.waits.push(wait(Reason::Deleting, "the Service is being deleted: it gets nothing new"));
+            return;
+        }
+        if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
+            change.waits.push(wait(Reason::Pending, "its status is being written"));
+            return;
+        }
+        let mut picked = Vec::new();
+        for want in &wants {
+            match self.ledger.find(candidates, index, *want, &picked, &released) {
+                Ok(address) => picked.push(address),
+                Err(refusal) => {
+                    let optional = matches!(want, Want::Family(_));
+                    change.waits.push(Wait { refusal, optional });
+                }
+            }
+        }
+        let families = service.value.wanted_families();
+        let has = |family: &Family| change.chosen.iter().chain(&picked).any(|address| Family::of(*address) == *family);
+        let (all, any) = (families.iter().all(has), families.iter().any(has));
+        if service.value.requires_dual_stack && !all {
+            picked.clear();
+        }
+        // With one family, and all that it asks for by name, a Service that only prefers two is content.
+        if service.value.requires_dual_stack || !any {
+            change.waits.iter_mut().for_each(|wait| wait.optional = false);
+        }
+        for address in picked {
+            self.ledger.give(index, address);
+            change.add(address);
+        }
+        change.sort(families);
+    }
+
+    /// Gives those whose pool is succeeded an address of the successor.
+    fn succeed(&mut self) {
+        let mut successions = std::mem::take(&mut self.successions);
+        successions
+            .sort_by_key(|succession| self.ledger.service(succession.service).map(|service| service.meta.seniority()));
+        let mut candidates = Candidates::new(self.world, self.pools);
+        for Succession { service: index, pool, family, released } in successions {
+            let Some(service) = self.ledger.service(index) else { continue };
+            let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { continue };
+            let blocked = self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone()));
+            if service.meta.deleting || blocked {
+                continue;
+            }
+            let not = [change.kept.as_slice(), &released].concat();
+            match self.ledger.find(&mut candidates, index, Want::Pool(pool, family), &[], &not) {
+                Ok(address) => {
+                    self.ledger.give(index, address);
+                    change.add(address);
+                }
+                Err(refusal) => change.waits.push(Wait { refusal, optional: true }),
+            }
+            change.sort(service.value.wanted_families());
+        }
+    }
+
+    /// Notes which addresses several Services have.
+    fn mark_shared(&mut self) {
+        let mut shared: BTreeMap<usize, Vec<IpAddr>> = BTreeMap::new();
+        for (address, holders) in self.ledger.shared_addresses() {
+            let served = holders.iter().filter(|holder| self.ledger.is_served(**holder));
+            if served.clone().count() > 1 {
+                served.for_each(|holder| shared.entry(*holder).or_default().push(address));
+            }
+        }
+        for (index, addresses) in shared {
+            let Some((service, seat)) = self.ledger.service(index).zip(self.seats.get_mut(index)) else { continue };
+            let change = seat.change.get_or_insert_with(|| {
+                let addresses = service.value.addresses.clone();
+                Box::new(Change { kept: addresses.clone(), chosen: addresses.clone(), addresses, ..Change::default() })
+            });
+            change.shared = addresses.into_iter().filter(|address| change.addresses.contains(address)).collect();
+        }
+    }
+}
+
+impl Change {
+    fn add(&mut self, address: IpAddr) {
+        for list in [&mut self.addresses, &mut self.kept, &mut self.chosen] {
+            if !list.contains(&address) {
+                list.push(address);
+            }
+        }
+    }
+
+    /// Puts addresses into the order of the families.
+    fn sort(&mut self, families: &[Family]) {
+        let order = |address: &IpAddr| families.iter().position(|family| *family == Family::of(*address));
+        for list in [&mut self.addresses, &mut self.kept, &mut self.chosen] {
+            list.sort_by_key(order);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! All pools together: which pool has an address, who succeeds whom, and what else in the cluster has the same addresses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{Peer, Pool, pool, read};
+use crate::{
+    address_set::{AddressRange, AddressSet, Family},
+    finding::{Findings, Reason},
+    world::{Kind, ObjectName, ObjectRef, World},
+};
+
+/// The valid pools, the oldest first. No address is in two of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pools {
+    list: Vec<Pool>,
+    /// The ranges of all pools, ascending, with the pool's index.
+    ranges: Vec<(AddressRange, usize)>,
+    by_name: HashMap<String, usize>,
+    /// For each pool, the last in its line of successors.
+    heirs: Vec<Option<usize>>,
+    /// No LoadBalancerPool was left out as unreadable or invalid: an address that is in no pool here is in none at all.
+    complete: bool,
+}
+
+impl Pools {
+    /// All pools, the oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Pool> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The pool of this index.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Pool> {
+        self.list.get(index)
+    }
+
+    /// The index of the pool of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The index of the pool that has this address.
+    #[must_use]
+    pub fn index_of(&self, address: IpAddr) -> Option<usize> {
+        let next = self.ranges.partition_point(|(range, _)| range.first() <= address);
+        let (range, index) = self.ranges.get(next.checked_sub(1)?)?;
+        (address <= range.last()).then_some(*index)
+    }
+
+    /// The pool that has this address.
+    #[must_use]
+    pub fn of(&self, address: IpAddr) -> Option<&Pool> {
+        self.get(self.index_of(address)?)
+    }
+
+    /// The pool that succeeds this one at last, if any does.
+    #[must_use]
+    pub fn heir(&self, index: usize) -> Option<usize> {
+        self.heirs.get(index).copied().flatten()
+    }
+
+    /// Whether it is certain that an address that is in none of these pools has left its pool.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The pools that have addresses of this range.
+    fn meeting(&self, range: AddressRange) -> impl Iterator<Item = (AddressRange, usize)> {
+        let begin = self.ranges.partition_point(|(other, _)| other.last() < range.first());
+        let candidates = self.ranges.iter().skip(begin).take_while(move |(other, _)| other.first() <= range.last());
+        candidates.filter_map(move |(other, index)| Some((other.intersection(&range)?, *index)))
+    }
+}
+
+/// How many others a message names.
+const NAMED: usize = 3;
+
+/// Checks all pools. What two pools share belongs to the older.
+pub fn check(world: &World, findings: &mut Findings) -> Pools {
+    let mut claims = Claims::default();
+    let mut pools = Pools::default();
+    for mut pool in read(&world.pools, Kind::LoadBalancerPool, findings, pool::check) {
+        let older = claims.claim(&mut pool.addresses, pools.list.len());
+        if !older.is_empty() {
+            let names = older.iter().take(NAMED).filter_map(|index| pools.get(*index)).map(|pool| pool.name.as_str());
+            let names = and_more(names.collect::<Vec<_>>().join(", "), older.len());
+            let message = format!("it shares addresses with older pools, which serve them: {names}");
+            findings.warning(id(&pool), Reason::Overlap, message);
+        }
+        pools.by_name.insert(pool.name.clone(), pools.list.len());
+        pools.list.push(pool);
+    }
+    pools.ranges = claims.0.into_values().collect();
+    pools.complete = pools.list.len() == world.pools.len();
+    pools.heirs = heirs(&pools, findings);
+    pools
+}
+
+fn id(pool: &Pool) -> ObjectRef {
+    ObjectRef::new(Kind::LoadBalancerPool, ObjectName::cluster(&pool.name))
+}
+
+fn and_more(names: String, all: usize) -> String {
+    if all > NAMED { format!("{names} and {} more", all - NAMED) } else { names }
+}
+
+/// Who has which range, by the first address.
+#[derive(Default)]
+struct Claims(BTreeMap<IpAddr, (AddressRange, usize)>);
+
+impl Claims {
+    /// Claims addresses for a pool, and takes from them those that others have claimed; returns whose those are.
+    fn claim(&mut self, addresses: &mut AddressSet, index: usize) -> BTreeSet<usize> {
+        let mut others = BTreeSet::new();
+        let ranges: Vec<AddressRange> = Family::ALL.into_iter().flat_map(|family| addresses.ranges(family)).collect();
+        for range in ranges {
+            // Claims don't overlap: going down, the first one that ends below the range is the last to look at.
+            let below = self.0.range(..=range.last()).rev();
+            for (shared, other) in below.map_while(|(_, (claim, other))| Some((claim.intersection(&range)?, *other))) {
+                addresses.remove(shared);
+                others.insert(other);
+            }
+        }
+        let rest = Family::ALL.into_iter().flat_map(|family| addresses.ranges(family));
+        self.0.extend(rest.map(|range| (range.first(), (range, index))));
+        others
+    }
+}
+
+/// Follows `succeededBy` to its end. Where it leads nowhere or in a circle, nobody succeeds.
+fn heirs(pools: &Pools, findings: &mut Findings) -> Vec<Option<usize>> {
+    let next = |index: usize| pools.get(index)?.succeeded_by.as_deref().and_then(|name| pools.named(name));
+    let mut heirs = Vec::new();
+    for (index, pool) in pools.iter().enumerate() {
+        let Some(successor) = &pool.succeeded_by else {
+            heirs.push(None);
+            continue;
+        };
+        let mut line = BTreeSet::from([index]);
+        let mut last = index;
+        let mut circle = false;
+        while let Some(heir) = next(last) {
+            circle = !line.insert(heir);
+            if circle {
+                break;
+            }
+            last = heir;
+        }
+        if circle {
+            let message = format!("succeededBy: {successor:?} leads back to a pool that it succeeds");
+            findings.error(id(pool), Reason::InvalidValue, message);
+        } else if last == index {
+            let message = format!("succeededBy: there is no valid LoadBalancerPool {successor:?}");
+            findings.error(id(pool), Reason::UnknownName, message);
+        }
+        heirs.push(Some(last).filter(|last| !circle && *last != index));
+    }
+    heirs
+}
+
+/// Tells of addresses that are in use elsewhere in the cluster.
+pub fn warn_of_networks(world: &World, pools: &Pools, peers: &[Peer], findings: &mut Findings) {
+    let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut look = |range: AddressRange, what: &dyn Fn() -> String| {
+        for (shared, index) in pools.meeting(range).take(NAMED) {
+            found.entry(index).or_default().push(format!("{shared} of {}", what()));
+        }
+    };
+    for node in world.nodes.iter() {
+        for address in &node.value.addresses {
+            look((*address).into(), &|| format!("Node {}", node.meta.name));
+        }
+        for cidr in &node.value.pod_cidrs {
+            look(range(*cidr), &|| format!("the Pods of Node {}", node.meta.name));
+        }
+    }
+    for services in world.service_cidrs.iter() {
+        for cidr in &services.value.0 {
+            look(range(*cidr), &|| format!("cluster IPs (ServiceCIDR {})", services.meta.name));
+        }
+    }
+    for peer in peers {
+        if let Some(address) = peer.neighbor.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok()) {
+            look(address.into(), &|| format!("RouterPeer {}", peer.name));
+        }
+    }
+    for (index, texts) in found {
+        let Some(pool) = pools.get(index) else { continue };
+        let names = and_more(texts.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "), texts.len());
+        findings.warning(id(pool), Reason::OverlapsCluster, format!("the pool has addresses of the cluster: {names}"));
+    }
+}
+
+fn range(cidr: IpNet) -> AddressRange {
+    AddressRange::new(cidr.network(), cidr.broadcast()).unwrap_or_else(|| cidr.network().into())
+}

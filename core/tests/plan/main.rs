@@ -1,0 +1,8 @@
+//! Plans of worlds made by hand and at random.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod allocation;
+mod cluster;
+mod random;
+mod rules;
+mod walk;

@@ -1,0 +1,88 @@
+//! A cluster, or manifests in its place, for commands that look and do not stay.
+
+use std::{future::Future, path::PathBuf};
+
+use clap::Args;
+use clarion_api::Timestamp;
+use clarion_core::{
+    Findings, World,
+    allocate::{Allocation, allocate},
+    config::{self, Config},
+};
+use kube::Client;
+
+use super::{
+    manifests::{self, Manifests},
+    serving::Serving,
+};
+use crate::watch;
+
+/// Where the objects are that a command looks at.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Look at the YAML files of a directory, or at a file, instead of the cluster
+    #[arg(short = 'f', long = "filename", value_name = "DIR")]
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a Pod")]
+    Config(String),
+    #[error("the cluster can't be talked to: {0}")]
+    Client(#[from] kube::Error),
+    #[error(transparent)]
+    Look(#[from] watch::Error),
+    #[error(transparent)]
+    Manifests(#[from] manifests::Error),
+    #[error("the process can't be set up: {0}")]
+    Process(#[from] std::io::Error),
+}
+
+impl Source {
+    /// Whether manifests are looked at, and no cluster.
+    pub fn is_offline(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Everything that a plan looks at.
+    pub fn world(&self) -> Result<World, Error> {
+        let mut world = match &self.path {
+            Some(path) => Manifests::of(path)?.world,
+            None => block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?).await?) })??,
+        };
+        world.settings = self.serving.settings();
+        world.now = Timestamp::now();
+        Ok(world)
+    }
+}
+
+/// Looks at what the operator would decide about addresses.
+pub fn look<T>(world: &World, show: impl FnOnce(&Config, &Allocation) -> T) -> T {
+    let mut findings = Findings::default();
+    let config = config::check(world, &mut findings);
+    let allocation = allocate(world, &config, &world.announced(), &mut findings);
+    show(&config, &allocation)
+}
+
+/// Runs a future to its end.
+pub fn block_on<F: Future>(future: F) -> Result<F::Output, Error> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
+
+/// A client for the cluster that the environment names.
+pub async fn client() -> Result<Client, Error> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// In a Pod, the API server by its address, which needs no DNS; else what the kubeconfig says.
+pub async fn config() -> Result<kube::Config, Error> {
+    if std::env::var_os("KUBECONFIG").is_none()
+        && let Ok(config) = kube::Config::incluster_env()
+    {
+        return Ok(config);
+    }
+    kube::Config::infer().await.map_err(|error| Error::Config(error.to_string()))
+}

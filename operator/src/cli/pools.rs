@@ -1,0 +1,121 @@
+//! `clarion pools`
+
+use clap::Args;
+use clarion_core::{
+    World,
+    address_set::COUNT_MAX,
+    allocate::Allocation,
+    config::{Config, Pool},
+    world::Family,
+};
+use serde::Serialize;
+
+use super::{
+    cluster::{self, Source, look},
+    output::{self, Output, table},
+};
+
+/// Show what pools have, and how much of it is in use
+#[derive(Debug, Args)]
+pub struct Pools {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Source(#[from] cluster::Error),
+    #[error(transparent)]
+    Output(#[from] output::Error),
+}
+
+/// The addresses of one family in a pool.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    pool: String,
+    family: &'static str,
+    ranges: Vec<String>,
+    used: u64,
+    free: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quotas: Vec<Quota>,
+}
+
+#[derive(Serialize)]
+struct Quota {
+    /// The namespace; none for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u64>,
+    most: u64,
+}
+
+impl Pools {
+    pub fn execute(self) -> Result<(), Error> {
+        let world = self.source.world()?;
+        let rows = look(&world, |config, allocation| rows(&world, config, allocation));
+        Ok(self.output.print(&rows, |rows| {
+            let cells = rows.iter().map(|row| {
+                let free = if row.free >= COUNT_MAX { "2^53+".to_owned() } else { row.free.to_string() };
+                [row.pool.clone(), row.family.to_owned(), ranges(&row.ranges), row.used.to_string(), free, quotas(row)]
+            });
+            table(["POOL", "FAMILY", "RANGE", "USED", "FREE", "QUOTA"], cells)
+        })?)
+    }
+}
+
+/// How many ranges a table shows.
+const SHOWN: usize = 3;
+
+fn ranges(all: &[String]) -> String {
+    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
+    if all.len() > SHOWN { format!("{shown},+{}", all.len() - SHOWN) } else { shown }
+}
+
+fn quotas(row: &Row) -> String {
+    let text = |quota: &Quota| {
+        let used = quota.used.map(|used| format!("{used}/")).unwrap_or_default();
+        format!("{} {used}{}", quota.namespace.as_deref().unwrap_or("others"), quota.most)
+    };
+    row.quotas.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+fn rows(world: &World, config: &Config, allocation: &Allocation) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (index, pool) in config.pools.iter().enumerate() {
+        for (family, used) in Family::ALL.into_iter().zip(allocation.taken(index)) {
+            let total = pool.addresses.count(family);
+            if total > 0 {
+                rows.push(Row {
+                    pool: pool.name.clone(),
+                    family: family.name(),
+                    ranges: pool.addresses.ranges(family).map(|range| range.to_string()).collect(),
+                    used,
+                    free: if total == COUNT_MAX { total } else { total.saturating_sub(used) },
+                    quotas: quotas_of(world, allocation, index, pool, family),
+                });
+            }
+        }
+    }
+    rows.sort_by(|a, b| (&a.pool, a.family).cmp(&(&b.pool, b.family)));
+    rows
+}
+
+/// The quotas of a pool: those of namespaces by name, and of all that have any of its addresses.
+fn quotas_of(world: &World, allocation: &Allocation, index: usize, pool: &Pool, family: Family) -> Vec<Quota> {
+    let mut quotas = Vec::new();
+    for namespace in world.namespaces.iter().map(|namespace| namespace.meta.name.name.as_str()) {
+        let used = allocation.used(index, family, namespace);
+        let Some(most) = pool.quotas.of(namespace) else { continue };
+        if used > 0 || pool.quotas.by_namespace.contains_key(namespace) {
+            quotas.push(Quota { namespace: Some(namespace.to_owned()), used: Some(used), most });
+        }
+    }
+    quotas.extend(pool.quotas.default.map(|most| Quota { namespace: None, used: None, most }));
+    quotas
+}
