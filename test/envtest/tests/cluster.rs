@@ -1,13 +1,16 @@
 //! What tests set up and look at.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use clarion_api::frr::{FRRConfiguration, FRRNodeState};
-use clarion_envtest::{ControlPlane, wait};
+use clarion_envtest::{ControlPlane, Operator, wait};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, ResourceExt as _,
-    api::{DynamicObject, ListParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -26,6 +29,12 @@ pub fn pool(name: &str, addresses: &[&str]) -> DynamicObject {
     object(json!({
         "apiVersion": "clarionlb.io/v1beta1", "kind": "LoadBalancerPool",
         "metadata": {"name": name}, "spec": {"addresses": addresses},
+    }))
+}
+
+pub fn pool_with(name: &str, spec: Value) -> DynamicObject {
+    object(json!({
+        "apiVersion": "clarionlb.io/v1beta1", "kind": "LoadBalancerPool", "metadata": {"name": name}, "spec": spec,
     }))
 }
 
@@ -156,6 +165,35 @@ impl Cluster {
         })
         .await
         .unwrap()
+    }
+
+    /// Waits until a Service has just these addresses, in any order.
+    pub async fn has(&self, name: &str, expected: &[&str]) {
+        let expected: BTreeSet<IpAddr> = expected.iter().map(|text| text.parse().unwrap()).collect();
+        wait::until(&format!("{name} with {expected:?}"), async || {
+            let all = self.addresses().await.map_err(|error| error.to_string())?;
+            let found: BTreeSet<IpAddr> = all.get(name).into_iter().flatten().copied().collect();
+            if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Runs a command of the operator's binary on the cluster, and returns what it prints.
+    pub fn clarion(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = std::process::Command::new(Operator::binary().unwrap())
+            .args(arguments)
+            .env("KUBECONFIG", self.0.kubeconfig())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Sets annotations of a Service; one without a value goes.
+    pub async fn annotate(&self, name: &str, annotations: Value) {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+        self.services().patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Waits until RouterPeer `tor` tells of a refused write in these words. Writes that time out may be told of first.

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod allocation;
 mod cluster;
 mod crds;
 mod deployment;
