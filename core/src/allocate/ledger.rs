@@ -68,6 +68,8 @@ pub struct Ledger<'w> {
     given: BTreeMap<IpAddr, Vec<u32>>,
     /// The Services for which an address is reserved.
     reserved: BTreeMap<IpAddr, BTreeSet<&'w ObjectName>>,
+    /// The addresses that are reserved for a Service.
+    reserved_for: HashMap<&'w ObjectName, BTreeSet<IpAddr>>,
     /// By pool.
     free: Vec<AddressSet>,
     /// By pool and family: how many addresses are not free.
@@ -160,6 +162,7 @@ impl<'w> Ledger<'w> {
             claims,
             given: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            reserved_for: HashMap::new(),
             free,
             taken,
             used: HashMap::new(),
@@ -319,13 +322,7 @@ impl<'w> Ledger<'w> {
 
     /// The addresses that are reserved for a Service.
     pub fn reserved_for(&self, service: &ObjectName) -> Vec<IpAddr> {
-        let for_it = self.reserved.iter().filter(|(_, services)| services.contains(service));
-        for_it.map(|(address, _)| *address).collect()
-    }
-
-    /// The Services for which addresses are reserved.
-    pub fn reserved_services(&self) -> BTreeSet<&'w ObjectName> {
-        self.reserved.values().flatten().copied().collect()
+        self.reserved_for.get(service).into_iter().flatten().copied().collect()
     }
 
     /// The Services for which the address is reserved.
@@ -337,6 +334,7 @@ impl<'w> Ledger<'w> {
     pub fn reserve(&mut self, address: IpAddr, service: &'w ObjectName) {
         self.count(address, &service.namespace);
         self.reserved.entry(address).or_default().insert(service);
+        self.reserved_for.entry(service).or_default().insert(address);
         self.occupy(address);
     }
 

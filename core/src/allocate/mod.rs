@@ -12,10 +12,7 @@ mod request;
 mod reserve;
 mod sharing;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::names;
 
@@ -229,7 +226,6 @@ impl<'w> Hall<'w, '_> {
     fn hold(&mut self, losses: &[Loss], findings: &mut Findings) {
         let count = self.ledger.services().len();
         self.seats = Vec::with_capacity(count);
-        let reserved_services: BTreeSet<&ObjectName> = self.ledger.reserved_services();
         for index in 0..count {
             let Some((service, standing)) = self.ledger.entry(index) else { continue };
             let begin = losses.partition_point(|loss| loss.service < index);
@@ -238,7 +234,7 @@ impl<'w> Hall<'w, '_> {
             let seat = match standing {
                 Standing::Foreign => Seat::default(),
                 Standing::Left => self.leave(index, service),
-                Standing::Served if self.is_content(service, losses, &reserved_services) => Seat::default(),
+                Standing::Served if self.is_content(service, losses) => Seat::default(),
                 Standing::Served => self.seat(index, service, losses, findings),
             };
             self.seats.push(seat);
@@ -247,7 +243,7 @@ impl<'w> Hall<'w, '_> {
 
     /// The common case: a Service that asks for nothing particular, and has one address of each family from pools that are
     /// there to stay.
-    fn is_content(&self, service: &Object<Service>, losses: &[Loss], reserved: &BTreeSet<&ObjectName>) -> bool {
+    fn is_content(&self, service: &Object<Service>, losses: &[Loss]) -> bool {
         let value = &service.value;
         let families = value.wanted_families();
         let has_one = |family: &Family| value.addresses.iter().filter(|a| Family::of(**a) == *family).count() == 1;
@@ -259,7 +255,6 @@ impl<'w> Hall<'w, '_> {
             && value.addresses.len() == families.len()
             && families.iter().all(has_one)
             && value.addresses.iter().all(stays)
-            && !reserved.contains(&service.meta.name)
     }
 
     /// What is left of a Service that was served once: addresses that are still announced. Those that come from none of our

@@ -11,25 +11,15 @@ use clarion_core::{
 use serde::Serialize;
 
 use super::{
-    cluster::{self, Source, look},
-    output::{self, Output, table},
+    output::table,
+    view::{Error, View, look},
 };
 
 /// Show who has which address
 #[derive(Debug, Args)]
 pub struct Addresses {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Source(#[from] cluster::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
+    view: View,
 }
 
 #[derive(Serialize)]
@@ -48,16 +38,16 @@ struct Row {
 
 impl Addresses {
     pub fn execute(self) -> Result<(), Error> {
-        let world = self.source.world()?;
+        let world = self.view.world()?;
         let rows = look(&world, |config, allocation| rows(&world, config, allocation));
-        Ok(self.output.print(&rows, |rows| {
+        self.view.print(&rows, |rows| {
             let cells = rows.iter().map(|row| {
                 let since = row.since.map(|since| since.to_string()).unwrap_or_default();
                 let (pool, service) = (row.pool.clone().unwrap_or_default(), row.service.clone().unwrap_or_default());
                 [row.address.clone(), pool, service, row.state.to_owned(), since]
             });
             table(["ADDRESS", "POOL", "SERVICE", "STATE", "SINCE"], cells)
-        })?)
+        })
     }
 }
 

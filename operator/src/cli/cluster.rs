@@ -4,11 +4,7 @@ use std::{future::Future, path::PathBuf};
 
 use clap::Args;
 use clarion_api::Timestamp;
-use clarion_core::{
-    Findings, World,
-    allocate::{Allocation, allocate},
-    config::{self, Config},
-};
+use clarion_core::World;
 use kube::Client;
 
 use super::{
@@ -57,14 +53,6 @@ impl Source {
         world.now = Timestamp::now();
         Ok(world)
     }
-}
-
-/// Looks at what the operator would decide about addresses.
-pub fn look<T>(world: &World, show: impl FnOnce(&Config, &Allocation) -> T) -> T {
-    let mut findings = Findings::default();
-    let config = config::check(world, &mut findings);
-    let allocation = allocate(world, &config, &world.announced(), &mut findings);
-    show(&config, &allocation)
 }
 
 /// Runs a future to its end.

@@ -11,8 +11,8 @@ use clarion_core::{
 use serde::Serialize;
 
 use super::{
-    cluster::{self, Source, look},
-    output::{self, Output, table},
+    output::table,
+    view::{self, View, look},
 };
 
 /// Tell why something is as it is
@@ -34,19 +34,15 @@ struct ExplainService {
     #[arg(value_name = "NAMESPACE/NAME")]
     service: String,
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    output: Output,
+    view: View,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Source(#[from] cluster::Error),
+    View(#[from] view::Error),
     #[error("there is no Service {0}")]
     NoService(ObjectName),
-    #[error(transparent)]
-    Output(#[from] output::Error),
 }
 
 #[derive(Serialize)]
@@ -78,10 +74,10 @@ impl Explain {
     pub fn execute(self) -> Result<(), Error> {
         let What::Service(explain) = self.what;
         let name = object_name(&explain.service);
-        let world = explain.source.world()?;
+        let world = explain.view.world()?;
         let service = world.services.get(&name).ok_or_else(|| Error::NoService(name.clone()))?;
         let explanation = look(&world, |config, allocation| explanation(&world, service, config, allocation));
-        Ok(explain.output.print(&explanation, |explanation| {
+        Ok(explain.view.print(&explanation, |explanation| {
             let Explanation { service, reason, message, pools, .. } = explanation;
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             let text = format!("Service {service}: {message}{reason}\n");

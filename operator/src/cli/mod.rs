@@ -13,6 +13,7 @@ mod render;
 mod reserve;
 mod run;
 mod serving;
+mod view;
 
 use std::process::ExitCode;
 
@@ -53,9 +54,7 @@ enum Error {
     #[error(transparent)]
     Explain(#[from] explain::Error),
     #[error(transparent)]
-    Pools(#[from] pools::Error),
-    #[error(transparent)]
-    Addresses(#[from] addresses::Error),
+    View(#[from] view::Error),
     #[error(transparent)]
     Reserve(#[from] reserve::Error),
     #[error(transparent)]

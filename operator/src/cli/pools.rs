@@ -11,25 +11,15 @@ use clarion_core::{
 use serde::Serialize;
 
 use super::{
-    cluster::{self, Source, look},
-    output::{self, Output, table},
+    output::table,
+    view::{Error, View, look},
 };
 
 /// Show what pools have, and how much of it is in use
 #[derive(Debug, Args)]
 pub struct Pools {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Source(#[from] cluster::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
+    view: View,
 }
 
 /// The addresses of one family in a pool.
@@ -57,15 +47,15 @@ struct Quota {
 
 impl Pools {
     pub fn execute(self) -> Result<(), Error> {
-        let world = self.source.world()?;
+        let world = self.view.world()?;
         let rows = look(&world, |config, allocation| rows(&world, config, allocation));
-        Ok(self.output.print(&rows, |rows| {
+        self.view.print(&rows, |rows| {
             let cells = rows.iter().map(|row| {
                 let free = if row.free >= COUNT_MAX { "2^53+".to_owned() } else { row.free.to_string() };
                 [row.pool.clone(), row.family.to_owned(), ranges(&row.ranges), row.used.to_string(), free, quotas(row)]
             });
             table(["POOL", "FAMILY", "RANGE", "USED", "FREE", "QUOTA"], cells)
-        })?)
+        })
     }
 }
 

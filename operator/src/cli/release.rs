@@ -17,9 +17,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    cluster::{self, Source, look},
+    cluster,
     explain::object_name,
-    output::{self, Output, table},
+    output::table,
+    view::{self, View, look},
 };
 
 /// Let Services give up addresses: those of a pool that is succeeded by another, once they have one of that
@@ -44,17 +45,15 @@ pub struct Release {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    output: Output,
+    view: View,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Source(#[from] cluster::Error),
+    View(#[from] view::Error),
     #[error(transparent)]
-    Output(#[from] output::Error),
+    Cluster(#[from] cluster::Error),
     #[error("there is no Service {0} that Clarion serves")]
     NoService(ObjectName),
     #[error("there is no valid LoadBalancerPool {0:?} that is succeeded by another")]
@@ -67,8 +66,6 @@ pub enum Error {
     AskedFor(ObjectName, IpAddr),
     #[error("nothing is to be released: no Service has an address of a succeeded pool and one of its successor")]
     Nothing,
-    #[error("manifests can't be written to: add --dry-run, or leave out -f")]
-    NotACluster,
     #[error("Service {0} can't be annotated: {1}")]
     Write(ObjectName, kube::Error),
 }
@@ -92,15 +89,15 @@ struct Row {
 
 impl Release {
     pub fn execute(self) -> Result<(), Error> {
-        if !self.dry_run && self.source.is_offline() {
-            return Err(Error::NotACluster);
+        if !self.dry_run {
+            self.view.must_be_a_cluster()?;
         }
-        let world = self.source.world()?;
+        let world = self.view.world()?;
         let rows = look(&world, |config, allocation| self.rows(config, allocation))?;
         if !self.dry_run {
             cluster::block_on(annotate(&rows))??;
         }
-        Ok(self.output.print(&rows, |rows| {
+        Ok(self.view.print(&rows, |rows| {
             let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let cells = rows.iter().map(|row| [row.service.clone(), list(&row.releases), list(&row.keeps)]);
             table(["SERVICE", "RELEASES", "KEEPS"], cells)

@@ -15,9 +15,10 @@ use kube::{
 };
 
 use super::{
-    cluster::{self, Source, look},
+    cluster,
     explain::object_name,
-    output::{self, Format, Output},
+    output::{Format, table},
+    view::{self, View, look},
 };
 
 /// Write AddressReservations for Services that have an address, so that it stays theirs when they are deleted or restored
@@ -39,21 +40,19 @@ pub struct Reserve {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    output: Output,
+    view: View,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Source(#[from] cluster::Error),
+    View(#[from] view::Error),
     #[error(transparent)]
-    Output(#[from] output::Error),
+    Cluster(#[from] cluster::Error),
+    #[error("a reservation can't be written as YAML: {0}; this is a fault of Clarion, please report it")]
+    Yaml(#[from] serde_saphyr::SerializeError),
     #[error("Service {0} has no address of a pool; nothing was written")]
     Nothing(ObjectName),
-    #[error("manifests can't be written to: add --dry-run, or leave out -f")]
-    NotACluster,
     #[error("AddressReservation {0} can't be written: {1}")]
     Write(ObjectName, kube::Error),
 }
@@ -63,10 +62,10 @@ const FIELD_MANAGER: &str = "clarion-reserve";
 
 impl Reserve {
     pub fn execute(self) -> Result<(), Error> {
-        if !self.dry_run && self.source.is_offline() {
-            return Err(Error::NotACluster);
+        if !self.dry_run {
+            self.view.must_be_a_cluster()?;
         }
-        let mut reservations = look(&self.source.world()?, reservations);
+        let mut reservations = look(&self.view.world()?, reservations);
         let named: Vec<ObjectName> = self.services.iter().map(|text| object_name(text)).collect();
         if let Some(missing) = named.iter().find(|name| !reservations.iter().any(|(service, _)| service == *name)) {
             return Err(Error::Nothing(missing.clone()));
@@ -76,7 +75,7 @@ impl Reserve {
         });
         let manifests: Vec<_> = reservations.into_iter().map(|(_, reservation)| reservation).collect();
         if self.dry_run {
-            return Ok(self.show(&manifests)?);
+            return self.show(&manifests);
         }
         cluster::block_on(async {
             let client = cluster::client().await?;
@@ -95,14 +94,14 @@ impl Reserve {
     }
 
     /// Prints manifests that `kubectl apply` takes; a table only names them.
-    fn show(&self, manifests: &[AddressReservation]) -> Result<(), output::Error> {
-        if self.output.format == Format::Yaml {
+    fn show(&self, manifests: &[AddressReservation]) -> Result<(), Error> {
+        if self.view.format() == Format::Yaml {
             for manifest in manifests {
                 print!("---\n{}", serde_saphyr::to_string(manifest)?);
             }
             return Ok(());
         }
-        self.output.print(&manifests, |manifests| {
+        Ok(self.view.print(&manifests, |manifests| {
             let rows = manifests.iter().map(|manifest| {
                 let (namespace, spec) = (manifest.namespace().unwrap_or_default(), &manifest.spec);
                 [
@@ -113,8 +112,8 @@ impl Reserve {
                     spec.addresses.join(","),
                 ]
             });
-            output::table(["NAMESPACE", "NAME", "POOL", "SERVICE", "ADDRESSES"], rows)
-        })
+            table(["NAMESPACE", "NAME", "POOL", "SERVICE", "ADDRESSES"], rows)
+        })?)
     }
 }
 

@@ -1,0 +1,62 @@
+//! What commands have in common that look at addresses: where they look, and how they print.
+
+use clap::Args;
+use clarion_core::{
+    Findings, World,
+    allocate::{Allocation, allocate},
+    config::{self, Config},
+};
+use serde::Serialize;
+
+use super::{
+    cluster::{self, Source},
+    output::{self, Format, Output},
+};
+
+#[derive(Debug, Args)]
+pub struct View {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    #[error(transparent)]
+    Output(#[from] output::Error),
+    #[error("manifests can't be written to: add --dry-run, or leave out -f")]
+    NotACluster,
+}
+
+impl View {
+    /// Everything that a plan looks at.
+    pub fn world(&self) -> Result<World, Error> {
+        Ok(self.source.world()?)
+    }
+
+    /// Fails if there is no cluster to write to.
+    pub fn must_be_a_cluster(&self) -> Result<(), Error> {
+        if self.source.is_offline() { Err(Error::NotACluster) } else { Ok(()) }
+    }
+
+    /// Prints a table, or the value that it was made from.
+    pub fn print<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
+        Ok(self.output.print(value, table)?)
+    }
+
+    /// How the outcome is to be printed.
+    pub fn format(&self) -> Format {
+        self.output.format
+    }
+}
+
+/// Shows what the operator would decide about addresses.
+pub fn look<T>(world: &World, show: impl FnOnce(&Config, &Allocation) -> T) -> T {
+    let mut findings = Findings::default();
+    let config = config::check(world, &mut findings);
+    let allocation = allocate(world, &config, &world.announced(), &mut findings);
+    show(&config, &allocation)
+}
