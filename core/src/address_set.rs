@@ -207,6 +207,13 @@ impl AddressSet {
         })
     }
 
+    /// The parts of the range that are in it, descending.
+    pub fn meeting(&self, range: AddressRange) -> impl Iterator<Item = AddressRange> {
+        let below = self.family(range.family).0.range(..=range.last).rev();
+        let family = range.family;
+        below.map_while(move |(first, last)| AddressRange { family, first: *first, last: *last }.intersection(&range))
+    }
+
     /// Whether any address of the range is in it.
     #[must_use]
     pub fn meets(&self, range: AddressRange) -> bool {

@@ -1,7 +1,7 @@
 //! Which pools a Service is offered, in which order: those that are pinned to it first, by priority, then the others. Found by
 //! namespace and label, so that thousands of pools cost no more than the few that fit.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use crate::{
     address_set::{AddressSet, Family},
@@ -20,11 +20,13 @@ pub struct Candidates<'w> {
     /// by label,
     selecting: Vec<usize>,
     /// for Services with a certain label in all namespaces,
-    labelled: HashMap<(&'w str, &'w str), Vec<usize>>,
+    labelled: HashMap<(&'w str, &'w str), List>,
     /// for Services by label, but not by a certain one,
-    unlabelled: Vec<usize>,
+    unlabelled: List,
     /// and for all.
     everyone: List,
+    /// Those for all that give nothing to who does not ask for them.
+    closed: List,
     /// Found so far: those for a namespace.
     namespaces: HashMap<&'w str, List>,
 }
@@ -44,17 +46,25 @@ impl List {
     /// The places, without those at the beginning whose pool has nothing free: nothing becomes free while addresses are
     /// given.
     fn from(&mut self, open: Option<Open>, order: &[usize]) -> &[usize] {
-        let Some((family, free)) = open else { return &self.places };
-        let [v4, v6] = &mut self.exhausted;
-        let exhausted = if family == Family::V4 { v4 } else { v6 };
-        let is_full = |place: &usize| {
-            let pool = order.get(*place).and_then(|index| free.get(*index));
-            pool.is_none_or(|free| free.first(family).is_none())
-        };
-        while self.places.get(*exhausted).is_some_and(is_full) {
-            *exhausted += 1;
+        if let Some((family, free)) = open {
+            let is_full = |place: &usize| {
+                let pool = order.get(*place).and_then(|index| free.get(*index));
+                pool.is_none_or(|free| free.first(family).is_none())
+            };
+            let [v4, v6] = &mut self.exhausted;
+            let exhausted = if family == Family::V4 { v4 } else { v6 };
+            while self.places.get(*exhausted).is_some_and(is_full) {
+                *exhausted += 1;
+            }
         }
-        self.places.get(*exhausted..).unwrap_or_default()
+        self.rest(open)
+    }
+
+    /// The same, as far as was found before.
+    fn rest(&self, open: Option<Open>) -> &[usize] {
+        let [v4, v6] = self.exhausted;
+        let exhausted = open.map_or(0, |(family, _)| if family == Family::V4 { v4 } else { v6 });
+        self.places.get(exhausted..).unwrap_or_default()
     }
 }
 
@@ -72,13 +82,13 @@ impl<'w> Candidates<'w> {
             named: HashMap::new(),
             selecting: Vec::new(),
             labelled: HashMap::new(),
-            unlabelled: Vec::new(),
+            unlabelled: List::default(),
             everyone: List::default(),
+            closed: List::default(),
             namespaces: HashMap::new(),
         };
-        for (place, pool) in
-            this.order.iter().enumerate().filter_map(|(place, index)| Some((place, pools.get(*index)?)))
-        {
+        for (place, index) in this.order.iter().copied().enumerate() {
+            let Some(pool) = pools.get(index) else { continue };
             let allocation = &pool.allocation;
             for namespace in &allocation.namespaces {
                 this.named.entry(namespace).or_default().push(place);
@@ -92,13 +102,16 @@ impl<'w> Candidates<'w> {
             let anchors: Option<Vec<_>> =
                 allocation.service_selectors.iter().map(|selector| selector.anchor()).collect();
             match anchors {
-                Some(anchors) if anchors.is_empty() => this.everyone.places.push(place),
+                Some(anchors) if anchors.is_empty() => {
+                    let gives = pool.auto_assign && !pool.disabled && pools.heir(index).is_none();
+                    if gives { &mut this.everyone } else { &mut this.closed }.places.push(place);
+                }
                 Some(anchors) => {
                     let labels =
                         anchors.iter().flat_map(|(key, values)| values.iter().map(|value| (*key, value.as_str())));
-                    labels.for_each(|label| this.labelled.entry(label).or_default().push(place));
+                    labels.for_each(|label| this.labelled.entry(label).or_default().places.push(place));
                 }
-                None => this.unlabelled.push(place),
+                None => this.unlabelled.places.push(place),
             }
         }
         this
@@ -117,27 +130,65 @@ impl<'w> Candidates<'w> {
         open: Option<Open>,
         mut choose: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        let Self { world, pools, order, named, selecting, labelled, unlabelled, everyone, namespaces } = self;
-        let pool_at = |place: &usize| pools.get(*order.get(*place)?);
+        let Self { world, pools, order, named, selecting, labelled, unlabelled, everyone, closed, namespaces } = self;
+        let pool_at = |place: usize| pools.get(*order.get(place)?);
         let namespace = service.meta.name.namespace.as_str();
         let for_namespace = namespaces.entry(namespace).or_insert_with(|| {
-            let fits = |place: &&usize| pool_at(place).is_some_and(|p| p.allocation.fits_namespace(world, namespace));
+            let fits = |place: &&usize| pool_at(**place).is_some_and(|p| p.allocation.fits_namespace(world, namespace));
             let named = named.get(namespace).into_iter().flatten();
             List { places: ascending(named.chain(selecting.iter().filter(fits)).copied().collect()), exhausted: [0, 0] }
         });
-        let mut pinned = Cow::Borrowed(for_namespace.from(open, order));
-        let labels = service.meta.labels.iter();
-        let by_label = labels.filter_map(|(key, value)| labelled.get(&(key.as_str(), value.as_str()))).flatten();
-        let by_label: Vec<usize> = by_label.chain(unlabelled.iter()).copied().collect();
-        if !by_label.is_empty() {
-            pinned = Cow::Owned(ascending([pinned.into_owned(), by_label].concat()));
+        let mut pinned = Merged::default();
+        pinned.add(for_namespace.from(open, order));
+        pinned.add(unlabelled.from(open, order));
+        for label in &service.meta.labels {
+            if let Some(list) = labelled.get_mut(&(label.0.as_str(), label.1.as_str())) {
+                list.from(open, order);
+            }
         }
-        let selects = |place: &&usize| {
-            pool_at(place).is_some_and(|pool| selected(&pool.allocation.service_selectors, &service.meta.labels))
+        for label in &service.meta.labels {
+            if let Some(list) = labelled.get(&(label.0.as_str(), label.1.as_str())) {
+                pinned.add(list.rest(open));
+            }
+        }
+        let mut others = Merged::default();
+        others.add(everyone.from(open, order));
+        if open.is_none() {
+            others.add(&closed.places);
+        }
+        let selects = |place: &usize| {
+            let pool = pool_at(*place);
+            pool.is_some_and(|pool| selected(&pool.allocation.service_selectors, &service.meta.labels))
         };
-        let mut choose = |place: &usize| choose(*order.get(*place)?);
-        let first = pinned.iter().filter(selects).find_map(&mut choose);
-        first.or_else(|| everyone.from(open, order).iter().find_map(&mut choose))
+        pinned.filter(selects).chain(others).find_map(|place| choose(*order.get(place)?))
+    }
+}
+
+/// Several ascending lists as one, each place once.
+#[derive(Default)]
+struct Merged<'a>(Vec<&'a [usize]>);
+
+impl<'a> Merged<'a> {
+    fn add(&mut self, places: &'a [usize]) {
+        if !places.is_empty() {
+            self.0.push(places);
+        }
+    }
+}
+
+impl Iterator for Merged<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let least = self.0.iter().filter_map(|list| list.first()).min().copied()?;
+        for list in &mut self.0 {
+            if let Some((first, rest)) = list.split_first()
+                && *first == least
+            {
+                *list = rest;
+            }
+        }
+        Some(least)
     }
 }
 

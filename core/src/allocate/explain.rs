@@ -28,31 +28,41 @@ impl Seated<'_, '_> {
         let waits = self.change().map_or(&[][..], |change| &change.waits);
         let text = || waits.iter().map(|wait| wait.refusal.message.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(first) = waits.iter().find(|wait| !wait.optional) {
-            let kept = self.kept();
-            let message = if kept.is_empty() { text() } else { format!("{}; it keeps {}", text(), list(kept)) };
+            let has = self.addresses();
+            let message = if has.is_empty() { text() } else { format!("{}; it keeps {}", text(), list(has)) };
             return Verdict { complete: false, reason: first.refusal.reason, message };
         }
         let succeeded = chosen.iter().find_map(|address| {
             let pool = self.pools.index_of(*address)?;
             let heir = self.pools.get(self.pools.heir(pool)?)?;
-            Some(format!("{} is succeeded by {}", self.pools.get(pool)?.name, heir.name))
+            Some(format!("pool {} is succeeded by {}", self.pools.get(pool)?.name, heir.name))
         });
+        let surplus = self.change().map_or(&[][..], |change| &change.surplus);
+        let is_going = |address: &&IpAddr| !chosen.contains(address) && !surplus.contains(address);
+        let going: Vec<IpAddr> = self.addresses().iter().filter(is_going).copied().collect();
         let sources = chosen.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
-        let (reason, message) = if let Some(succeeded) = succeeded {
-            let waits = if waits.is_empty() { String::new() } else { format!("; {}", text()) };
-            (Reason::Succession, format!("{sources}; pool {succeeded}{waits}"))
+        let reason = if succeeded.is_some() {
+            Reason::Succession
         } else if !waits.is_empty() {
-            (Reason::PartlyAllocated, format!("{sources}; {}", text()))
-        } else if chosen.iter().any(|address| self.pools.index_of(*address).is_none()) {
-            (Reason::Retained, sources)
+            Reason::PartlyAllocated
+        } else if chosen.iter().chain(surplus).any(|address| self.pools.index_of(*address).is_none()) {
+            Reason::Retained
         } else {
-            (Reason::Allocated, sources)
+            Reason::Allocated
         };
+        let beside = (!surplus.is_empty()).then(|| {
+            let sources = surplus.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
+            format!("it also has {sources}, until clarion release gives it up")
+        });
+        let going = (!going.is_empty()).then(|| format!("it gives up {}", list(&going)));
+        let waits = (!waits.is_empty()).then(text);
+        let parts = [Some(sources), beside, succeeded, going, waits];
+        let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         Verdict { complete: true, reason, message }
     }
 }
 
-fn list(addresses: &[IpAddr]) -> String {
+pub(super) fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

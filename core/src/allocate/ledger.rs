@@ -68,6 +68,8 @@ pub struct Ledger<'w> {
     given: BTreeMap<IpAddr, Vec<u32>>,
     /// The Services for which an address is reserved.
     reserved: BTreeMap<IpAddr, BTreeSet<&'w ObjectName>>,
+    /// Addresses that a Service is to share with one that is not there yet.
+    awaited: HashMap<&'w ObjectName, Vec<(IpAddr, &'w ObjectName)>>,
     /// The addresses that are reserved for a Service.
     reserved_for: HashMap<&'w ObjectName, BTreeSet<IpAddr>>,
     /// By pool.
@@ -130,6 +132,17 @@ impl fmt::Display for Why {
     }
 }
 
+/// What else counts when an address is looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'a> {
+    /// The Service is about to get these.
+    pub also: &'a [IpAddr],
+    /// It does not want these.
+    pub not: &'a [IpAddr],
+    /// It gives these up for what is looked for.
+    pub leaving: &'a [IpAddr],
+}
+
 /// How many pools a message names.
 const NAMED: usize = 10;
 
@@ -163,6 +176,7 @@ impl<'w> Ledger<'w> {
             given: BTreeMap::new(),
             reserved: BTreeMap::new(),
             reserved_for: HashMap::new(),
+            awaited: HashMap::new(),
             free,
             taken,
             used: HashMap::new(),
@@ -187,33 +201,48 @@ impl<'w> Ledger<'w> {
     fn resolve(&mut self) -> Vec<Loss> {
         let mut losses = Vec::new();
         for group in self.claims.chunk_by_mut(|a, b| a.address == b.address).filter(|group| group.len() > 1) {
-            let service_of = |claim: &Claim| self.services.get(index(claim.service)).copied();
+            let service_of = |claim: &Claim| self.services.get(index_of(claim.service)).copied();
             let mut members: Vec<(&Object<Service>, &mut Claim)> =
                 group.iter_mut().filter(|c| c.live).filter_map(|c| Some((service_of(c)?, c))).collect();
-            members.sort_by_key(|(service, _)| service.meta.seniority());
+            // Who has it by our own record is not driven out by what others write later.
+            let is_ours = |service: &Object<Service>, claim: &Claim| {
+                self.standings.get(index_of(claim.service)) == Some(&Standing::Served)
+                    && service.value.speaks_of(claim.address)
+            };
+            let ours_first = members.iter().any(|(service, claim)| is_ours(service, claim));
+            members.sort_by_key(|(service, claim)| {
+                let is_foreign = self.standings.get(index_of(claim.service)) == Some(&Standing::Foreign);
+                (ours_first && is_foreign, service.meta.seniority())
+            });
             let mut seated = Sharers::default();
             // Those of whom it is not known that they share.
             let mut strangers = Sharers::default();
             let mut keeper: Option<u32> = None;
             for (service, claim) in members {
-                let is_served = self.standings.get(index(claim.service)) == Some(&Standing::Served);
+                let is_served = self.standings.get(index_of(claim.service)) == Some(&Standing::Served);
                 let sharing = Sharing::of(service, &self.world.settings).filter(|_| is_served);
                 let is_marked = is_served && service.value.is_marked(names::ADDRESS_SHARED, claim.address);
                 let others = if is_marked { &strangers } else { &seated };
                 let agreed = others.admit(&service.value, sharing.as_ref()) != Err(Clash::Consent);
-                let port = seated.clash(&service.value);
+                let clash = seated.clash(&service.value).filter(|_| agreed);
+                let to = clash.map(|(_, holder)| holder).or(keeper.filter(|_| !agreed));
                 // What is somebody else's is not taken away.
-                if let Some(to) = keeper.filter(|_| is_served && (port.is_some() || !agreed)) {
+                if let Some(to) = to.filter(|_| is_served) {
                     claim.live = false;
-                    let port = port.filter(|_| agreed);
-                    losses.push(Loss { service: index(claim.service), address: claim.address, to: index(to), port });
+                    let port = clash.map(|(port, _)| port);
+                    losses.push(Loss {
+                        service: index_of(claim.service),
+                        address: claim.address,
+                        to: index_of(to),
+                        port,
+                    });
                     continue;
                 }
                 keeper.get_or_insert(claim.service);
                 if !is_marked {
-                    strangers.add(&service.value, sharing.clone());
+                    strangers.add(claim.service, &service.value, sharing.clone());
                 }
-                seated.add(&service.value, sharing);
+                seated.add(claim.service, &service.value, sharing);
             }
         }
         losses.sort_by_key(|loss| loss.service);
@@ -227,8 +256,8 @@ impl<'w> Ledger<'w> {
         for group in self.claims.chunk_by(|a, b| a.address == b.address) {
             let Some(address) = group.first().map(|claim| claim.address) else { continue };
             let served =
-                |claim: &&Claim| claim.live && self.standings.get(index(claim.service)) == Some(&Standing::Served);
-            let services = group.iter().filter(served).filter_map(|claim| self.services.get(index(claim.service)));
+                |claim: &&Claim| claim.live && self.standings.get(index_of(claim.service)) == Some(&Standing::Served);
+            let services = group.iter().filter(served).filter_map(|claim| self.services.get(index_of(claim.service)));
             let namespaces: BTreeSet<&str> = services.map(|service| service.meta.name.namespace.as_str()).collect();
             let Some(pool) = self.pools.index_of(address) else { continue };
             for namespace in namespaces {
@@ -270,8 +299,8 @@ impl<'w> Ledger<'w> {
 
     /// Those who hold the address and keep it, by index.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = usize> {
-        let present = self.claims_of(address).iter().filter(|claim| claim.live).map(|claim| index(claim.service));
-        present.chain(self.given.get(&address).into_iter().flatten().map(|service| index(*service)))
+        let present = self.claims_of(address).iter().filter(|claim| claim.live).map(|claim| index_of(claim.service));
+        present.chain(self.given.get(&address).into_iter().flatten().map(|service| index_of(*service)))
     }
 
     /// The addresses that several Services hold, each with those Services.
@@ -325,6 +354,12 @@ impl<'w> Ledger<'w> {
         self.reserved_for.get(service).into_iter().flatten().copied().collect()
     }
 
+    /// Whether addresses are reserved for a Service that it does not hold.
+    pub fn has_more_reserved(&self, service: &Object<Service>) -> bool {
+        let reserved = self.reserved_for.get(&service.meta.name);
+        reserved.is_some_and(|reserved| reserved.iter().any(|address| !service.value.addresses.contains(address)))
+    }
+
     /// The Services for which the address is reserved.
     pub fn reserved_by(&self, address: IpAddr) -> Option<&BTreeSet<&'w ObjectName>> {
         self.reserved.get(&address)
@@ -336,6 +371,24 @@ impl<'w> Ledger<'w> {
         self.reserved.entry(address).or_default().insert(service);
         self.reserved_for.entry(service).or_default().insert(address);
         self.occupy(address);
+    }
+
+    /// Notes that an address is reserved for a Service and for another that is not there yet. Whether they share it is not
+    /// known before.
+    pub fn await_sharer(&mut self, service: &'w ObjectName, address: IpAddr, other: &'w ObjectName) {
+        self.awaited.entry(service).or_default().push((address, other));
+    }
+
+    /// The address that a Service is to share with one that is not there yet.
+    fn awaited(&self, service: &ObjectName, family: Family) -> Option<(IpAddr, &'w ObjectName)> {
+        let awaited = self.awaited.get(service).into_iter().flatten();
+        awaited.copied().find(|(address, _)| Family::of(*address) == family)
+    }
+
+    /// Whether a Service is there and may share an address.
+    pub fn may_share(&self, name: &ObjectName) -> bool {
+        let service = self.world.services.get(name);
+        service.is_some_and(|service| Sharing::of(service, &self.world.settings).is_some())
     }
 
     /// Whether two Services, if they exist, agree to have one address.
@@ -353,7 +406,7 @@ impl<'w> Ledger<'w> {
     }
 
     /// Whether a Service or a reservation of the namespace has the address.
-    fn has(&self, address: IpAddr, namespace: &str) -> bool {
+    pub fn has(&self, address: IpAddr, namespace: &str) -> bool {
         let reserved = self.reserved.get(&address).into_iter().flatten();
         let held = self.holders(address).filter(|service| self.is_served(*service));
         let held = held.filter_map(|service| self.service(service)).map(|service| &service.meta.name);
@@ -362,8 +415,8 @@ impl<'w> Ledger<'w> {
 
     // What can be given.
 
-    /// Why a pool has nothing for the Service, whatever is free. `also` are addresses that it is about to get.
-    fn closed(&self, service: &Object<Service>, index: usize, pool: &Pool, want: Want, also: &[IpAddr]) -> Option<Why> {
+    /// Why a pool has nothing for the Service, whatever is free.
+    fn closed(&self, service: &Object<Service>, index: usize, pool: &Pool, want: Want, terms: Terms) -> Option<Why> {
         let family = want.family();
         let asked_for = !matches!(want, Want::Family(_));
         let heir = self.pools.heir(index).filter(|_| !matches!(want, Want::Address(_)));
@@ -382,7 +435,7 @@ impl<'w> Ledger<'w> {
         if !pool.has(family) {
             return Some(Why::NoFamily);
         }
-        self.beyond_quota(&service.meta.name.namespace, index, pool, family, also)
+        self.beyond_quota(&service.meta.name.namespace, index, pool, family, terms)
     }
 
     /// Whether a namespace may have no further address of the pool.
@@ -392,42 +445,58 @@ impl<'w> Ledger<'w> {
         index: usize,
         pool: &Pool,
         family: Family,
-        also: &[IpAddr],
+        terms: Terms,
     ) -> Option<Why> {
         let most = pool.quotas.of(namespace)?;
         let from_here =
             |address: &&IpAddr| Family::of(**address) == family && self.pools.index_of(**address) == Some(index);
-        let coming = also.iter().filter(from_here).filter(|address| !self.has(**address, namespace)).count();
+        let coming = terms.also.iter().filter(from_here).filter(|address| !self.has(**address, namespace)).count();
+        let going = terms.leaving.iter().filter(from_here).count();
         let used = self.used.get(&(index, family, namespace)).copied().unwrap_or(0);
-        let used = used.saturating_add(u64::try_from(coming).unwrap_or(u64::MAX));
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let used = used.saturating_add(count(coming)).saturating_sub(count(going));
         (used >= most).then_some(Why::Quota(used, most))
     }
 
-    /// Finds an address for a Service. `also` are those that it is about to get, `not` those that it does not want.
+    /// Finds an address for a Service.
     pub fn find(
         &mut self,
         candidates: &mut Candidates<'w>,
         service: usize,
         want: Want,
-        also: &[IpAddr],
-        not: &[IpAddr],
+        terms: Terms,
     ) -> Result<IpAddr, Refusal> {
         let Some(object) = self.service(service) else {
             return Err(Refusal::new(Reason::NoPool, "the Service is not known"));
         };
         match want {
-            Want::Address(address) => self.obtain(object, address, also).map(|()| address),
+            Want::Address(address) | Want::Reserved(address) => self.obtain(object, address, terms).map(|()| address),
             Want::Pool(index, family) => {
                 let index = self.pools.heir(index).unwrap_or(index);
-                self.pick(object, index, want, also, not).map_err(|why| {
+                let own = self.reserved_for(&object.meta.name);
+                let suits = |a: &IpAddr| Family::of(*a) == family && self.pools.index_of(*a) == Some(index);
+                let own: Vec<IpAddr> = own.into_iter().filter(|a| suits(a) && !terms.not.contains(a)).collect();
+                for address in own {
+                    if self.obtain(object, address, terms).is_ok() {
+                        return Ok(address);
+                    }
+                }
+                self.pick(object, index, want, terms).map_err(|why| {
                     let name = self.pools.get(index).map_or("", |pool| pool.name.as_str());
                     Refusal::new(Reason::NoPool, format!("no {} address: {name}: {why}", family.name()))
                 })
             }
-            Want::Family(family) => self.find_anywhere(candidates, object, want, also, not).ok_or_else(|| {
-                let reasons = self.reasons(candidates, object, family);
-                Refusal::new(Reason::NoPool, format!("no {} address: {reasons}", family.name()))
-            }),
+            Want::Family(family) => {
+                if let Some((address, other)) = self.awaited(&object.meta.name, family) {
+                    let message =
+                        format!("{address} is reserved for it and for Service {other}, which is not there yet");
+                    return Err(Refusal::new(Reason::Pending, message));
+                }
+                self.find_anywhere(candidates, object, want, terms).ok_or_else(|| {
+                    let reasons = self.reasons(candidates, object, family);
+                    Refusal::new(Reason::NoPool, format!("no {} address: {reasons}", family.name()))
+                })
+            }
         }
     }
 
@@ -436,45 +505,30 @@ impl<'w> Ledger<'w> {
         candidates: &mut Candidates<'w>,
         service: &'w Object<Service>,
         want: Want,
-        also: &[IpAddr],
-        not: &[IpAddr],
+        terms: Terms,
     ) -> Option<IpAddr> {
         let sharing = Sharing::of(service, &self.world.settings);
-        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, None, also, not));
+        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, None, terms));
         if joined.is_some() {
             return joined;
         }
         let open = Some((want.family(), self.free.as_slice()));
-        candidates.find(service, open, |index| self.lowest(service, index, want, also, not).ok())
+        candidates.find(service, open, |index| self.lowest(service, index, want, terms).ok())
     }
 
     /// An address of one pool: one that others of the same key have, else a free one.
-    fn pick(
-        &mut self,
-        service: &'w Object<Service>,
-        index: usize,
-        want: Want,
-        also: &[IpAddr],
-        not: &[IpAddr],
-    ) -> Result<IpAddr, Why> {
+    fn pick(&mut self, service: &'w Object<Service>, index: usize, want: Want, terms: Terms) -> Result<IpAddr, Why> {
         let sharing = Sharing::of(service, &self.world.settings);
-        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, Some(index), also, not));
-        joined.map_or_else(|| self.lowest(service, index, want, also, not), Ok)
+        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, Some(index), terms));
+        joined.map_or_else(|| self.lowest(service, index, want, terms), Ok)
     }
 
-    fn lowest(
-        &self,
-        service: &Object<Service>,
-        index: usize,
-        want: Want,
-        also: &[IpAddr],
-        not: &[IpAddr],
-    ) -> Result<IpAddr, Why> {
+    fn lowest(&self, service: &Object<Service>, index: usize, want: Want, terms: Terms) -> Result<IpAddr, Why> {
         let pool = self.pools.get(index).ok_or(Why::NoFamily)?;
-        if let Some(why) = self.closed(service, index, pool, want, also) {
+        if let Some(why) = self.closed(service, index, pool, want, terms) {
             return Err(why);
         }
-        self.free(index, pool, want.family(), &service.meta.name, not).ok_or(Why::Full)
+        self.free(index, pool, want.family(), &service.meta.name, terms.not).ok_or(Why::Full)
     }
 
     /// The free address of a pool that its strategy chooses for this name.
@@ -502,37 +556,48 @@ impl<'w> Ledger<'w> {
         sharing: &Sharing<'w>,
         want: Want,
         pool: Option<usize>,
-        also: &[IpAddr],
-        not: &[IpAddr],
+        terms: Terms,
     ) -> Option<IpAddr> {
         let everywhere = sharing.everywhere.then_some(EVERYWHERE);
         let namespaces = std::iter::once(sharing.namespace).chain(sharing.with.iter().copied()).chain(everywhere);
-        let first_port = service.value.ports.first().copied();
         for namespace in namespaces {
-            let key = (sharing.key, namespace, want.family());
             let mut shared = self.shared.take().unwrap_or_else(|| self.groups());
-            let mut found = None;
-            if let Some(group) = shared.get_mut(&key) {
-                // Ports are only taken while addresses are given: what was taken stays so.
-                let mut begin = first_port.and_then(|port| group.taken.get(&port)).copied().unwrap_or(0);
-                let mut only_port_so_far = true;
-                for address in group.addresses.iter().skip(begin) {
-                    let refused = self.admit(&service.value, Some(sharing), *address);
-                    let by_first_port = matches!(refused, Err(Clash::Port(port)) if Some(port) == first_port);
-                    only_port_so_far &= by_first_port;
-                    begin += usize::from(only_port_so_far);
-                    if refused.is_ok() && !not.contains(address) && self.may_join(service, *address, want, pool, also) {
-                        found = Some(*address);
-                        break;
-                    }
-                }
-                if let Some(port) = first_port {
-                    group.taken.insert(port, begin);
-                }
-            }
+            let group = shared.get_mut(&(sharing.key, namespace, want.family()));
+            let found = group.and_then(|group| self.join_group(group, service, sharing, want, pool, terms));
             self.shared = Some(shared);
             if found.is_some() {
                 return found;
+            }
+        }
+        None
+    }
+
+    /// The first address of a group that the Service can join.
+    fn join_group(
+        &mut self,
+        group: &mut Group,
+        service: &'w Object<Service>,
+        sharing: &Sharing<'w>,
+        want: Want,
+        pool: Option<usize>,
+        terms: Terms,
+    ) -> Option<IpAddr> {
+        let Group { addresses, taken } = group;
+        // Ports are only taken while addresses are given: what was taken stays so.
+        let taken_up_to = |port: &Port| taken.get(port).copied().unwrap_or(0);
+        let begin = service.value.ports.iter().map(taken_up_to).max().unwrap_or(0);
+        for (place, address) in addresses.iter().enumerate().skip(begin) {
+            match self.admit(&service.value, Some(sharing), *address) {
+                Err(Clash::Port(port, _)) => {
+                    let taken = taken.entry(port).or_default();
+                    *taken += usize::from(*taken == place);
+                }
+                Err(Clash::Consent) => {}
+                Ok(()) => {
+                    if !terms.not.contains(address) && self.may_join(service, *address, want, pool, terms) {
+                        return Some(*address);
+                    }
+                }
             }
         }
         None
@@ -545,14 +610,13 @@ impl<'w> Ledger<'w> {
         address: IpAddr,
         want: Want,
         only: Option<usize>,
-        also: &[IpAddr],
+        terms: Terms,
     ) -> bool {
         let Some(index) = self.pools.index_of(address).filter(|index| only.is_none_or(|only| only == *index)) else {
             return false;
         };
         let name = &service.meta.name;
-        let also = if self.has(address, &name.namespace) { also } else { &[also, &[address]].concat() };
-        let open = self.pools.get(index).is_some_and(|pool| match self.closed(service, index, pool, want, also) {
+        let open = self.pools.get(index).is_some_and(|pool| match self.closed(service, index, pool, want, terms) {
             None => true,
             Some(Why::Quota(..)) => self.has(address, &name.namespace),
             Some(_) => false,
@@ -567,7 +631,7 @@ impl<'w> Ledger<'w> {
             for holder in self.holders(address) {
                 let Some(service) = self.service(holder) else { continue };
                 let sharing = Sharing::of(service, &self.world.settings).filter(|_| self.is_served(holder));
-                sharers.add(&service.value, sharing);
+                sharers.add(number(holder), &service.value, sharing);
             }
             self.sharers.insert(address, sharers);
         }
@@ -580,7 +644,7 @@ impl<'w> Ledger<'w> {
         let given =
             self.given.iter().flat_map(|(address, services)| services.iter().map(|service| (*address, *service)));
         for (address, service) in live.map(|claim| (claim.address, claim.service)).chain(given) {
-            if let Some(service) = self.services.get(index(service)).filter(|_| self.is_served(index(service))) {
+            if let Some(service) = self.services.get(index_of(service)).filter(|_| self.is_served(index_of(service))) {
                 enter(&mut shared, address, Sharing::of(service, &self.world.settings).as_ref());
             }
         }
@@ -588,7 +652,7 @@ impl<'w> Ledger<'w> {
     }
 
     /// Whether the Service can have this address.
-    fn obtain(&mut self, service: &'w Object<Service>, address: IpAddr, also: &[IpAddr]) -> Result<(), Refusal> {
+    fn obtain(&mut self, service: &'w Object<Service>, address: IpAddr, terms: Terms) -> Result<(), Refusal> {
         let unavailable = |why: String| Refusal::new(Reason::AddressNotAvailable, format!("{address} {why}"));
         let name = &service.meta.name;
         let reserved = self.reserved.get(&address);
@@ -600,7 +664,7 @@ impl<'w> Ledger<'w> {
             return Err(unavailable("is in no LoadBalancerPool, or excluded there".to_owned()));
         };
         if let Some(pool) = self.pools.get(index).filter(|_| !is_reserved) {
-            let closed = self.closed(service, index, pool, Want::Address(address), also);
+            let closed = self.closed(service, index, pool, Want::Address(address), terms);
             // Who shares an address in its own namespace needs no more of the quota.
             let closed = closed.filter(|why| !matches!(why, Why::Quota(..)) || !self.has(address, &name.namespace));
             if let Some(why) = closed {
@@ -624,11 +688,10 @@ impl<'w> Ledger<'w> {
                 let hint = if sharing.is_some() { ", which does not share it with this Service" } else { "" };
                 Err(unavailable(format!("is held by Service {}{hint}", holder.meta.name)))
             }
-            Err(Clash::Port(port)) => {
-                let clashes = |service: &&Object<Service>| service.value.ports.contains(&port);
-                let other = self.holders(address).filter_map(|holder| self.service(holder)).find(clashes);
-                let other = &other.unwrap_or(holder).meta.name;
-                Err(unavailable(format!("is shared with Service {other}, which has the port {port} too")))
+            Err(Clash::Port(port, other)) => {
+                let other = self.service(index_of(other)).unwrap_or(holder);
+                let name = &other.meta.name;
+                Err(unavailable(format!("is shared with Service {name}, which has the port {port} too")))
             }
         }
     }
@@ -647,9 +710,12 @@ impl<'w> Ledger<'w> {
             enter(shared, address, sharing.as_ref());
         }
         if let Some(sharers) = self.sharers.get_mut(&address) {
-            sharers.add(&object.value, sharing);
+            sharers.add(number(service), &object.value, sharing);
         }
-        self.given.entry(address).or_default().push(u32::try_from(service).unwrap_or(u32::MAX));
+        let given = self.given.entry(address).or_default();
+        if !given.contains(&number(service)) {
+            given.push(number(service));
+        }
         self.occupy(address);
     }
 
@@ -664,7 +730,7 @@ impl<'w> Ledger<'w> {
         let others: Vec<usize> = candidates.order().filter(|index| !offered.contains(index)).take(missing).collect();
         let reason = |index: &usize| {
             let pool = self.pools.get(*index)?;
-            let why = self.closed(service, *index, pool, Want::Family(family), &[]).unwrap_or(Why::Full);
+            let why = self.closed(service, *index, pool, Want::Family(family), Terms::default()).unwrap_or(Why::Full);
             Some(format!("{}: {why}", pool.name))
         };
         let mut reasons: Vec<String> = offered.iter().chain(&others).filter_map(reason).collect();
@@ -676,12 +742,16 @@ impl<'w> Ledger<'w> {
 
     /// Why a pool gives the Service no address of the family that would be its own, if so.
     pub fn verdict(&self, service: &Object<Service>, index: usize, family: Family) -> Option<Why> {
-        self.lowest(service, index, Want::Family(family), &[], &[]).err()
+        self.lowest(service, index, Want::Family(family), Terms::default()).err()
     }
 }
 
-fn index(service: u32) -> usize {
+fn index_of(service: u32) -> usize {
     usize::try_from(service).unwrap_or(usize::MAX)
+}
+
+fn number(service: usize) -> u32 {
+    u32::try_from(service).unwrap_or(u32::MAX)
 }
 
 fn enter<'w>(shared: &mut Shared<'w>, address: IpAddr, sharing: Option<&Sharing<'w>>) {

@@ -18,7 +18,7 @@ use clarion_api::names;
 
 use self::{
     candidates::Candidates,
-    ledger::{Ledger, Loss, Standing},
+    ledger::{Ledger, Loss, Standing, Terms},
     request::{Refusal, Request, Want},
 };
 pub use self::{
@@ -61,6 +61,8 @@ struct Change {
     kept: Vec<IpAddr>,
     /// Those that it asks for.
     chosen: Vec<IpAddr>,
+    /// Those that it keeps although it does not ask for them.
+    surplus: Vec<IpAddr>,
     /// What it asks for and does not get.
     waits: Vec<Wait>,
     /// Those that others have too.
@@ -123,14 +125,17 @@ impl<'a, 'w: 'a> Seated<'a, 'w> {
         self.seat.forgotten
     }
 
-    /// Why addresses are taken from it that its status holds.
+    /// Why addresses are taken from its status now.
     pub fn lost(&self) -> Option<(Reason, String)> {
-        let lost = &self.change()?.lost;
+        let (addresses, kept) = (self.addresses(), self.kept());
+        let lost: Vec<_> = self.change()?.lost.iter().filter(|(address, _)| !addresses.contains(address)).collect();
         let (_, first) = lost.first()?;
         let messages: Vec<&str> = lost.iter().map(|(_, refusal)| refusal.message.as_str()).collect();
-        let new: Vec<_> = self.kept().iter().filter(|a| !self.service.value.addresses.contains(a)).collect();
-        let new = new.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let then = if new.is_empty() { "there is no other for it now".to_owned() } else { format!("it gets {new}") };
+        let then = if kept.is_empty() {
+            "there is no other for it now".to_owned()
+        } else {
+            format!("it has {} now", explain::list(kept))
+        };
         Some((first.reason, format!("{}; {then}", messages.join("; "))))
     }
 }
@@ -172,6 +177,8 @@ struct Waiting {
     wants: Vec<Want>,
     /// Not these.
     released: Vec<IpAddr>,
+    /// What it holds and gives up for them.
+    leaving: Vec<IpAddr>,
     /// It asks for certain addresses.
     explicit: bool,
 }
@@ -204,6 +211,7 @@ pub fn allocate<'w>(
         successions: Vec::new(),
     };
     hall.hold(&losses, findings);
+    hall.clear();
     hall.give();
     hall.succeed();
     hall.mark_shared();
@@ -233,7 +241,7 @@ impl<'w> Hall<'w, '_> {
             let losses = losses.get(begin..end).unwrap_or_default();
             let seat = match standing {
                 Standing::Foreign => Seat::default(),
-                Standing::Left => self.leave(index, service),
+                Standing::Left => Seat { forgotten: false, change: Some(Box::default()) },
                 Standing::Served if self.is_content(service, losses) => Seat::default(),
                 Standing::Served => self.seat(index, service, losses, findings),
             };
@@ -255,23 +263,37 @@ impl<'w> Hall<'w, '_> {
             && value.addresses.len() == families.len()
             && families.iter().all(has_one)
             && value.addresses.iter().all(stays)
+            && !self.ledger.has_more_reserved(service)
     }
 
-    /// What is left of a Service that was served once: addresses that are still announced. Those that come from none of our
-    /// pools and that our condition does not speak of are somebody else's and stay.
-    fn leave(&self, index: usize, service: &Object<Service>) -> Seat {
-        let is_held = |address: &IpAddr| self.must_stay(index, *address);
-        let is_theirs = |a: &IpAddr| self.pools.index_of(*a).is_none() && !service.value.speaks_of(*a);
-        let stays = |address: &&IpAddr| is_held(address) || is_theirs(address);
-        let addresses: Vec<IpAddr> = service.value.addresses.iter().filter(stays).copied().collect();
-        let forgotten = !addresses.iter().any(is_held);
-        Seat { forgotten, change: Some(Box::new(Change { addresses, ..Change::default() })) }
+    /// Decides what stays in the status of those who do not keep all that it holds: what is kept, and what is announced and must
+    /// be withdrawn first. Of a Service that is not served any more our conditions go with the last address; what these
+    /// conditions do not speak of is somebody else's and stays.
+    fn clear(&mut self) {
+        for index in 0..self.seats.len() {
+            let Some((service, standing)) = self.ledger.entry(index) else { continue };
+            let Some(change) = self.seats.get(index).and_then(|seat| seat.change.as_ref()) else { continue };
+            let is_held = |address: &IpAddr| change.kept.contains(address) || self.must_stay(index, *address);
+            let is_theirs = |address: &IpAddr| standing == Standing::Left && !service.value.speaks_of(*address);
+            let status = service.value.addresses.iter();
+            let addresses: Vec<IpAddr> = status.filter(|a| is_held(a) || is_theirs(a)).copied().collect();
+            let forgotten = standing == Standing::Left && !addresses.iter().any(|a| is_held(a) && !is_theirs(a));
+            if let Some(seat) = self.seats.get_mut(index) {
+                seat.forgotten = forgotten;
+                seat.change.get_or_insert_default().addresses = addresses;
+            }
+        }
     }
 
     /// Whether an address that a Service does not keep must stay in its status for now: it is announced, and not because of
-    /// somebody else.
+    /// somebody else who keeps it.
     fn must_stay(&self, service: usize, address: IpAddr) -> bool {
-        let by_others = || self.ledger.holders(address).any(|other| other != service && self.ledger.is_served(other));
+        let keeps = |other: usize| {
+            let change = self.seats.get(other).map(|seat| seat.change.as_ref());
+            self.ledger.is_served(other)
+                && change.is_some_and(|change| change.is_none_or(|change| change.kept.contains(&address)))
+        };
+        let by_others = || self.ledger.holders(address).any(|other| other != service && keeps(other));
         self.world.add_only || (self.announced.contains(&address) && !by_others())
     }
 
@@ -302,8 +324,6 @@ impl<'w> Hall<'w, '_> {
                 change.waits.push(Wait { refusal, optional: false });
             }
         }
-        let stays = |address: &&IpAddr| change.kept.contains(address) || self.must_stay(index, **address);
-        change.addresses = service.value.addresses.iter().filter(stays).copied().collect();
         Seat { forgotten: false, change: Some(Box::new(change)) }
     }
 
@@ -333,57 +353,64 @@ impl<'w> Hall<'w, '_> {
         mut held: Vec<IpAddr>,
         change: &mut Change,
     ) {
-        let families = service.value.wanted_families();
-        let reserved = self.ledger.reserved_for(&service.meta.name);
-        // What is reserved for a Service is for when it has nothing.
-        let lacking = |address: &&IpAddr| !held.iter().any(|held| Family::of(*held) == Family::of(**address));
-        let offered = reserved.iter().filter(|address| !request.released.contains(address)).filter(lacking);
-        let offered: Vec<IpAddr> = offered.copied().collect();
-        let mut wants = request.wants(families, self.pools, &offered);
+        let mut reserved = self.ledger.reserved_for(&service.meta.name);
+        reserved.retain(|address| !request.released.contains(address));
         // Certain addresses first, so that they are not taken for others.
-        let mut fits: Vec<(Want, Option<IpAddr>)> = wants.drain(..).map(|want| (want, None)).collect();
+        let wants = request.wants(service.value.wanted_families(), self.pools, &reserved, &held);
+        let mut fits: Vec<(Want, Option<IpAddr>)> = wants.into_iter().map(|want| (want, None)).collect();
         for precise in [true, false] {
-            for (want, filled) in fits.iter_mut().filter(|(want, _)| matches!(want, Want::Address(_)) == precise) {
+            for (want, filled) in fits.iter_mut().filter(|(want, _)| want.is_precise() == precise) {
                 if let Some(place) = self.place(*want, &held) {
                     *filled = Some(held.remove(place));
                 }
             }
         }
-        for (want, filled) in fits {
-            match filled {
-                Some(address) => change.chosen.push(address),
-                None => wants.push(want),
-            }
-        }
-        // For each that is from a succeeded pool, one of the successor is kept beside it.
-        for address in change.chosen.clone() {
-            let Some(heir) = self.pools.index_of(address).and_then(|pool| self.pools.heir(pool)) else { continue };
-            let family = Family::of(address);
-            let is_next = |other: &IpAddr| Family::of(*other) == family && self.pools.index_of(*other) == Some(heir);
-            match held.iter().position(is_next) {
-                Some(place) => change.chosen.push(held.remove(place)),
-                None => {
-                    let released = request.released.clone();
-                    self.successions.push(Succession { service: index, pool: heir, family, released });
-                }
-            }
-        }
-        // What nobody asks for any more goes when there is something in its place. What is in no pool can't be had again.
+        change.chosen = fits.iter().filter_map(|(_, filled)| *filled).collect();
+        let wants: Vec<Want> = fits.iter().filter(|(_, filled)| filled.is_none()).map(|(want, _)| *want).collect();
+        self.keep_successors(index, request, &mut held, change);
+
+        // What is asked for by name takes the place of all else, once it is there and announced. Without that nothing is taken.
         let is_awaited = |family: Family| wants.iter().any(|want| want.family() == family);
-        let asks = |family: Family| request.is_explicit_for(family, self.pools);
-        let stays = |address: &&IpAddr| {
-            let family = Family::of(**address);
-            is_awaited(family)
-                || reserved.contains(address)
-                || (self.pools.index_of(**address).is_none() && !asks(family))
+        let is_explicit = |family: Family| self.pools.is_complete() && request.is_explicit_for(family, self.pools);
+        let is_replaced =
+            |family: Family| change.chosen.iter().any(|a| Family::of(*a) == family && self.announced.contains(a));
+        let (leaving, surplus): (Vec<IpAddr>, Vec<IpAddr>) =
+            held.into_iter().partition(|address| is_explicit(Family::of(*address)));
+        let stays = |address: &IpAddr| {
+            let family = Family::of(*address);
+            is_awaited(family) || (self.announced.contains(address) && !is_replaced(family))
         };
-        let extra: Vec<IpAddr> = held.iter().filter(stays).copied().collect();
-        let is_kept = |address: &&IpAddr| change.chosen.contains(address) || extra.contains(address);
+        let is_kept =
+            |a: &&IpAddr| change.chosen.contains(a) || surplus.contains(a) || (leaving.contains(a) && stays(a));
         change.kept = service.value.addresses.iter().filter(is_kept).copied().collect();
-        change.chosen.extend(extra.iter().filter(|address| !is_awaited(Family::of(**address))));
+        change.surplus = surplus;
         if !wants.is_empty() {
-            let explicit = !request.addresses.is_empty();
-            self.waiting.push(Waiting { service: index, wants, released: request.released.clone(), explicit });
+            let (released, explicit) = (request.released.clone(), !request.addresses.is_empty());
+            self.waiting.push(Waiting { service: index, wants, released, leaving, explicit });
+        }
+    }
+
+    /// Keeps, beside each address whose pool is succeeded, those of the pools that come after it; with none of the last, one is
+    /// to be found.
+    fn keep_successors(&mut self, index: usize, request: &Request, held: &mut Vec<IpAddr>, change: &mut Change) {
+        for address in change.chosen.clone() {
+            let family = Family::of(address);
+            let Some(pool) = self.pools.index_of(address) else { continue };
+            let Some(heir) = self.pools.heir(pool) else { continue };
+            let comes_after = |other: &IpAddr| {
+                let other_pool = self.pools.index_of(*other);
+                Family::of(*other) == family && other_pool.is_some_and(|other| self.pools.succeeds(other, pool))
+            };
+            let mut next = None;
+            while next.is_none_or(|next| self.pools.index_of(next) != Some(heir)) {
+                let Some(place) = held.iter().position(comes_after) else { break };
+                next = Some(held.remove(place));
+                change.chosen.extend(next);
+            }
+            if next.is_none_or(|next| self.pools.index_of(next) != Some(heir)) {
+                let released = request.released.clone();
+                self.successions.push(Succession { service: index, pool: heir, family, released });
+            }
         }
     }
 
@@ -392,7 +419,7 @@ impl<'w> Hall<'w, '_> {
         let pool_of = |address: &IpAddr| self.pools.index_of(*address);
         let find = |suits: &dyn Fn(&IpAddr) -> bool| held.iter().position(suits);
         match want {
-            Want::Address(wanted) => find(&|address| *address == wanted),
+            Want::Address(wanted) | Want::Reserved(wanted) => find(&|address| *address == wanted),
             Want::Pool(pool, family) => {
                 let of = |pool: usize| {
                     move |address: &IpAddr| Family::of(*address) == family && pool_of(address) == Some(pool)
@@ -417,26 +444,42 @@ impl<'w> Hall<'w, '_> {
     }
 
     fn serve(&mut self, candidates: &mut Candidates<'w>, waiting: Waiting) {
-        let Waiting { service: index, wants, released, .. } = waiting;
+        let Waiting { service: index, wants, released, leaving, .. } = waiting;
         let Some(service) = self.ledger.service(index) else { return };
+        let blocked = self.blocked(service);
         let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { return };
-        let wait = |reason, message: &str| Wait { refusal: Refusal::new(reason, message), optional: false };
-        if service.meta.deleting {
-            change.waits.push(wait(Reason::Deleting, "the Service is being deleted: it gets nothing new"));
-            return;
-        }
-        if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
-            change.waits.push(wait(Reason::Pending, "its status is being written"));
-            return;
-        }
         let mut picked = Vec::new();
+        // Families for which what is reserved can't be had.
+        let mut fallback = Vec::new();
         for want in &wants {
-            match self.ledger.find(candidates, index, *want, &picked, &released) {
-                Ok(address) => picked.push(address),
-                Err(refusal) => {
+            let not = [released.as_slice(), &picked].concat();
+            let terms = Terms { also: &picked, not: &not, leaving: &leaving };
+            let found = match &blocked {
+                Some(refusal) => Err(refusal.clone()),
+                None => self.ledger.find(candidates, index, *want, terms),
+            };
+            match (found, want) {
+                (Ok(address), _) => picked.push(address),
+                (Err(refusal), Want::Reserved(_)) if refusal.reason != Reason::Pending => fallback.push(want.family()),
+                (Err(refusal), want) => {
                     let optional = matches!(want, Want::Family(_));
                     change.waits.push(Wait { refusal, optional });
                 }
+            }
+        }
+        fallback.dedup();
+        for family in fallback {
+            let is_of = |address: &IpAddr| Family::of(*address) == family;
+            let waits =
+                |want: &Want| matches!(want, Want::Reserved(a) if is_of(a) && change.waits.iter().any(|w| !w.optional));
+            if change.chosen.iter().chain(&picked).any(is_of) || wants.iter().any(waits) {
+                continue;
+            }
+            let not = [released.as_slice(), &picked].concat();
+            let terms = Terms { also: &picked, not: &not, leaving: &leaving };
+            match self.ledger.find(candidates, index, Want::Family(family), terms) {
+                Ok(address) => picked.push(address),
+                Err(refusal) => change.waits.push(Wait { refusal, optional: true }),
             }
         }
         let families = service.value.wanted_families();
@@ -456,6 +499,18 @@ impl<'w> Hall<'w, '_> {
         change.sort(families);
     }
 
+    /// Why a Service gets nothing new now, whatever there is.
+    fn blocked(&self, service: &Object<Service>) -> Option<Refusal> {
+        if service.meta.deleting {
+            return Some(Refusal::new(Reason::Deleting, "the Service is being deleted: it gets nothing new"));
+        }
+        if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
+            return Some(Refusal::new(Reason::Pending, "its status is being written"));
+        }
+        // An earlier leader may be giving the same address to somebody else.
+        self.world.add_only.then(|| Refusal::new(Reason::Pending, "writes of an earlier leader may still be under way"))
+    }
+
     /// Gives those whose pool is succeeded an address of the successor.
     fn succeed(&mut self) {
         let mut successions = std::mem::take(&mut self.successions);
@@ -464,13 +519,13 @@ impl<'w> Hall<'w, '_> {
         let mut candidates = Candidates::new(self.world, self.pools);
         for Succession { service: index, pool, family, released } in successions {
             let Some(service) = self.ledger.service(index) else { continue };
-            let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { continue };
-            let blocked = self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone()));
-            if service.meta.deleting || blocked {
+            if self.blocked(service).is_some() {
                 continue;
             }
+            let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { continue };
             let not = [change.kept.as_slice(), &released].concat();
-            match self.ledger.find(&mut candidates, index, Want::Pool(pool, family), &[], &not) {
+            let terms = Terms { also: &[], not: &not, leaving: &[] };
+            match self.ledger.find(&mut candidates, index, Want::Pool(pool, family), terms) {
                 Ok(address) => {
                     self.ledger.give(index, address);
                     change.add(address);

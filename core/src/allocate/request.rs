@@ -51,6 +51,8 @@ impl Refusal {
 pub enum Want {
     /// This address.
     Address(IpAddr),
+    /// This address, which is reserved for it; if it can't have that, any.
+    Reserved(IpAddr),
     /// An address of the family from this pool or the one that succeeds it.
     Pool(usize, Family),
     /// An address of the family from any pool that is for the Service.
@@ -61,9 +63,14 @@ impl Want {
     /// The family of the address.
     pub fn family(self) -> Family {
         match self {
-            Self::Address(address) => Family::of(address),
+            Self::Address(address) | Self::Reserved(address) => Family::of(address),
             Self::Pool(_, family) | Self::Family(family) => family,
         }
+    }
+
+    /// Whether only one address will do.
+    pub fn is_precise(self) -> bool {
+        matches!(self, Self::Address(_) | Self::Reserved(_))
     }
 }
 
@@ -81,17 +88,25 @@ pub struct Annotation<'w> {
     pub value: &'w str,
 }
 
+/// The annotations of this name under all prefixes, ours first.
+fn annotations<'w>(service: &'w Service, name: &str) -> impl Iterator<Item = Annotation<'w>> {
+    let is_it = move |key: &str| names::ANNOTATION_PREFIXES.iter().any(|prefix| key.strip_prefix(prefix) == Some(name));
+    let found = service.annotations.iter().filter(move |(key, _)| is_it(key));
+    found.map(|(key, value)| Annotation { key, value })
+}
+
+fn differ(one: Annotation, other: Annotation) -> Refusal {
+    Refusal::conflicting(format!("{} is {}, but {} is {}", one.key, quote(one.value), other.key, quote(other.value)))
+}
+
 /// Finds the annotation of this name. With several prefixes, the values must be the same but for white space.
 pub fn annotation<'w>(service: &'w Service, name: &str) -> Result<Option<Annotation<'w>>, Refusal> {
-    let is_it = |key: &str| names::ANNOTATION_PREFIXES.iter().any(|prefix| key.strip_prefix(prefix) == Some(name));
-    let mut found = service.annotations.iter().filter(|(key, _)| is_it(key));
-    let Some((key, value)) = found.next() else { return Ok(None) };
+    let mut found = annotations(service, name);
+    let Some(first) = found.next() else { return Ok(None) };
     let bare = |value: &'w str| value.chars().filter(|c| !c.is_whitespace());
-    match found.find(|(_, other)| !bare(value).eq(bare(other))) {
-        Some((other_key, other)) => {
-            Err(Refusal::conflicting(format!("{key} is {}, but {other_key} is {}", quote(value), quote(other))))
-        }
-        None => Ok(Some(Annotation { key, value })),
+    match found.find(|other| !bare(first.value).eq(bare(other.value))) {
+        Some(other) => Err(differ(first, other)),
+        None => Ok(Some(first)),
     }
 }
 
@@ -185,8 +200,9 @@ impl Request {
         }
     }
 
-    /// What the Service is to have, in the order of its families. `reserved` are addresses that are held for it.
-    pub fn wants(&self, families: &[Family], pools: &Pools, reserved: &[IpAddr]) -> Vec<Want> {
+    /// What the Service is to have, in the order of its families. `reserved` are addresses that are held for it; who has others
+    /// keeps those.
+    pub fn wants(&self, families: &[Family], pools: &Pools, reserved: &[IpAddr], held: &[IpAddr]) -> Vec<Want> {
         let mut wants = Vec::new();
         for family in families {
             let of_family = |address: &&IpAddr| Family::of(**address) == *family;
@@ -196,17 +212,12 @@ impl Request {
                 let from_it = |address: &IpAddr| {
                     pools.index_of(*address).is_some_and(|pool| pool == *index || pools.heir(*index) == Some(pool))
                 };
-                let asked = self.addresses.iter().filter(of_family).any(from_it);
-                let reserved = reserved.iter().filter(of_family).filter(|address| from_it(address));
-                let held: Vec<_> = reserved.map(|address| Want::Address(*address)).collect();
-                match (asked, held.is_empty()) {
-                    (true, _) => {}
-                    (false, true) => wants.push(Want::Pool(*index, *family)),
-                    (false, false) => wants.extend(held),
+                if !self.addresses.iter().filter(of_family).any(from_it) {
+                    wants.push(Want::Pool(*index, *family));
                 }
             }
-            if wants.len() == before {
-                wants.extend(reserved.iter().filter(of_family).map(|address| Want::Address(*address)));
+            if wants.len() == before && held.iter().filter(of_family).all(|address| reserved.contains(address)) {
+                wants.extend(reserved.iter().filter(of_family).map(|address| Want::Reserved(*address)));
             }
             if wants.len() == before {
                 wants.push(Want::Family(*family));
@@ -228,21 +239,24 @@ pub fn asks_for(service: &Object<Service>, pools: &Pools, address: IpAddr) -> bo
     Request::of(service, pools).is_ok_and(|request| request.addresses.contains(&address))
 }
 
-/// The addresses of `spec.loadBalancerIP` and the annotation, which must not differ.
+/// The addresses that are asked for, in the spec and under all prefixes, which must not differ.
 fn addresses(service: &Service) -> Result<Vec<IpAddr>, Refusal> {
-    let listed = annotation(service, names::LOAD_BALANCER_IPS)?;
-    let addresses = listed.map(Annotation::addresses).transpose()?;
-    let Some(text) = &service.load_balancer_ip else { return Ok(addresses.unwrap_or_default()) };
-    let single = vec![read("spec.loadBalancerIP", text)?];
-    match (listed, addresses) {
-        (Some(listed), Some(addresses)) if addresses != single => Err(Refusal::conflicting(format!(
-            "spec.loadBalancerIP is {}, but {} is {}",
-            quote(text),
-            listed.key,
-            quote(listed.value)
-        ))),
-        _ => Ok(single),
+    let spec = service.load_balancer_ip.as_deref().map(|value| Annotation { key: "spec.loadBalancerIP", value });
+    let mut first: Option<(Annotation, Vec<IpAddr>)> = None;
+    for annotation in annotations(service, names::LOAD_BALANCER_IPS).chain(spec) {
+        let addresses = annotation.addresses()?;
+        let Some((other, known)) = &first else {
+            first = Some((annotation, addresses));
+            continue;
+        };
+        // The field of the spec has room for one.
+        let same = addresses.iter().all(|address| known.contains(address))
+            && (annotation.key == "spec.loadBalancerIP" || addresses.len() == known.len());
+        if !same {
+            return Err(differ(*other, annotation));
+        }
     }
+    Ok(first.map(|(_, addresses)| addresses).unwrap_or_default())
 }
 
 fn named_pools(annotation: Annotation, pools: &Pools) -> Result<Vec<usize>, Refusal> {

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{ledger::Ledger, request::Refusal};
+use super::{
+    ledger::{Ledger, Terms},
+    request::Refusal,
+};
 use crate::{
     address_set::Family,
     config::{Config, Pool, Reservation},
@@ -19,7 +22,14 @@ pub fn reserve<'w>(
 ) -> Vec<Vec<IpAddr>> {
     let mut held: Vec<Vec<IpAddr>> = Vec::new();
     for reservation in &config.reservations {
-        let lists = |address: &&IpAddr| reservation.any || reservation.addresses.contains(address);
+        let pool = config.pools.named(&reservation.pool);
+        let is_in_pool = |address: &IpAddr| {
+            let index = config.pools.index_of(*address);
+            // What can't be read now may be right again later.
+            !config.pools.is_complete() || (index.is_some() && (index == pool || pool.is_none()))
+        };
+        let lists =
+            |address: &&IpAddr| is_in_pool(address) && (reservation.any || reservation.addresses.contains(address));
         let mut addresses = Vec::new();
         for address in reservation.recorded.iter().filter(lists) {
             if admit(ledger, reservation, *address).is_ok() {
@@ -57,6 +67,9 @@ fn complete<'w>(
     let mut refusals = Vec::new();
     let wanted = reservation.addresses.iter().filter(|address| !held.contains(address)).copied();
     for address in wanted.collect::<Vec<_>>() {
+        if let Some(other) = expected(world, ledger, reservation, address) {
+            ledger.await_sharer(&reservation.service, address, other);
+        }
         let outcome = if config.pools.index_of(address) == Some(index) {
             admit(ledger, reservation, address)
                 .and_then(|()| open(world, ledger, reservation, index, pool, address))
@@ -109,7 +122,7 @@ fn any(
     }
     allowed(world, reservation, pool)?;
     let namespace = &reservation.service.namespace;
-    match ledger.beyond_quota(namespace, index, pool, family, &[]) {
+    match ledger.beyond_quota(namespace, index, pool, family, Terms::default()) {
         Some(why) => Err(why.to_string()),
         None => ledger.free(index, pool, family, &reservation.service, &[]).ok_or_else(|| "full".to_owned()),
     }
@@ -118,10 +131,9 @@ fn any(
 /// Whether nobody else has the address, in words that follow it.
 fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<(), String> {
     let service = &reservation.service;
-    for other in ledger.reserved_by(address).into_iter().flatten() {
-        if other.namespace != service.namespace && !ledger.consent(other, service) {
-            return Err(format!("is reserved for Service {other}"));
-        }
+    let mut others = ledger.reserved_by(address).into_iter().flatten();
+    if let Some(other) = others.find(|other| **other != service && !ledger.consent(other, service)) {
+        return Err(format!("is reserved for Service {other}"));
     }
     let holders =
         || ledger.holders(address).filter_map(|holder| ledger.service(holder)).map(|holder| &holder.meta.name);
@@ -130,6 +142,18 @@ fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<
         Some(other) if !holders().any(|name| name == service) => Err(format!("is held by Service {other}")),
         _ => Ok(()),
     }
+}
+
+/// The Service that is not there yet and for which the address is reserved too, if this one may share it.
+fn expected<'w>(
+    world: &World,
+    ledger: &Ledger<'w>,
+    reservation: &Reservation,
+    address: IpAddr,
+) -> Option<&'w ObjectName> {
+    let mut others = ledger.reserved_by(address)?.iter().copied();
+    let missing = others.find(|other| *other != &reservation.service && world.services.get(other).is_none());
+    missing.filter(|_| ledger.may_share(&reservation.service))
 }
 
 /// Whether the pool gives the address, in words that follow it.
@@ -145,11 +169,13 @@ fn open(
     if ledger.holders(address).filter_map(|holder| ledger.service(holder)).any(|s| s.meta.name == reservation.service) {
         return Ok(());
     }
+    let namespace = &reservation.service.namespace;
     let in_pool = |why: String| format!("is in pool {}: {why}", pool.name);
     allowed(world, reservation, pool).map_err(in_pool)?;
     let family = Family::of(address);
-    let beyond = ledger.beyond_quota(&reservation.service.namespace, index, pool, family, &[]);
-    beyond.map_or(Ok(()), |why| Err(in_pool(why.to_string())))
+    let beyond = ledger.beyond_quota(namespace, index, pool, family, Terms::default());
+    // Who shares an address in its own namespace needs no more of the quota.
+    beyond.filter(|_| !ledger.has(address, namespace)).map_or(Ok(()), |why| Err(in_pool(why.to_string())))
 }
 
 fn allowed(world: &World, reservation: &Reservation, pool: &Pool) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! Who may have an address together with whom: those of one sharing key whose ports do not clash; across namespaces only if
 //! both sides name the other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use clarion_api::names;
 
@@ -75,7 +75,8 @@ pub fn check(service: &Service) -> Result<(), Refusal> {
 /// Those who have an address now, as far as a newcomer must agree with them.
 #[derive(Clone, Debug, Default)]
 pub struct Sharers<'w> {
-    ports: HashSet<Port>,
+    /// By port: who has it, by index.
+    ports: HashMap<Port, u32>,
     /// What they say, each once.
     sayings: Vec<Option<Sharing<'w>>>,
 }
@@ -85,14 +86,16 @@ pub struct Sharers<'w> {
 pub enum Clash {
     /// One of them, or the Service, does not agree.
     Consent,
-    /// This port is taken.
-    Port(Port),
+    /// This port is taken, by the Service of this index.
+    Port(Port, u32),
 }
 
 impl<'w> Sharers<'w> {
-    /// Adds one.
-    pub fn add(&mut self, service: &Service, sharing: Option<Sharing<'w>>) {
-        self.ports.extend(&service.ports);
+    /// Adds one, with its index.
+    pub fn add(&mut self, index: u32, service: &Service, sharing: Option<Sharing<'w>>) {
+        for port in &service.ports {
+            self.ports.entry(*port).or_insert(index);
+        }
         if !self.sayings.contains(&sharing) {
             self.sayings.push(sharing);
         }
@@ -105,11 +108,11 @@ impl<'w> Sharers<'w> {
         if !self.sayings.iter().all(agreed) {
             return Err(Clash::Consent);
         }
-        self.clash(service).map_or(Ok(()), |port| Err(Clash::Port(port)))
+        self.clash(service).map_or(Ok(()), |(port, holder)| Err(Clash::Port(port, holder)))
     }
 
-    /// The first port that is taken.
-    pub fn clash(&self, service: &Service) -> Option<Port> {
-        service.ports.iter().find(|port| self.ports.contains(port)).copied()
+    /// The first port that is taken, and by whom.
+    pub fn clash(&self, service: &Service) -> Option<(Port, u32)> {
+        service.ports.iter().find_map(|port| Some((*port, *self.ports.get(port)?)))
     }
 }

@@ -71,6 +71,15 @@ impl Pools {
         self.heirs.get(index).copied().flatten()
     }
 
+    /// Whether a pool comes anywhere after another in its line of successors.
+    #[must_use]
+    pub fn succeeds(&self, later: usize, earlier: usize) -> bool {
+        let next = |index: &usize| self.get(*index)?.succeeded_by.as_deref().and_then(|name| self.named(name));
+        // A line without an heir goes in a circle.
+        let mut line = std::iter::successors(self.heir(earlier).and_then(|_| next(&earlier)), next);
+        line.any(|index| index == later)
+    }
+
     /// Whether it is certain that an address that is in none of these pools has left its pool.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -96,14 +105,15 @@ pub fn check(world: &World, findings: &mut Findings) -> Pools {
         let older = claims.claim(&mut pool.addresses, pools.list.len());
         if !older.is_empty() {
             let names = older.iter().take(NAMED).filter_map(|index| pools.get(*index)).map(|pool| pool.name.as_str());
-            let names = and_more(names.collect::<Vec<_>>().join(", "), older.len());
-            let message = format!("it shares addresses with older pools, which serve them: {names}");
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = if older.len() > NAMED { " and others" } else { "" };
+            let message = format!("it shares addresses with older pools, which serve them: {names}{more}");
             findings.warning(id(&pool), Reason::Overlap, message);
         }
         pools.by_name.insert(pool.name.clone(), pools.list.len());
         pools.list.push(pool);
     }
-    pools.ranges = claims.0.into_values().collect();
+    pools.ranges = claims.by_first.into_values().collect();
     pools.complete = pools.list.len() == world.pools.len();
     pools.heirs = heirs(&pools, findings);
     pools
@@ -117,58 +127,94 @@ fn and_more(names: String, all: usize) -> String {
     if all > NAMED { format!("{names} and {} more", all - NAMED) } else { names }
 }
 
-/// Who has which range, by the first address.
+/// Who has which range.
 #[derive(Default)]
-struct Claims(BTreeMap<IpAddr, (AddressRange, usize)>);
+struct Claims {
+    /// By the first address.
+    by_first: BTreeMap<IpAddr, (AddressRange, usize)>,
+    /// All of them together.
+    all: AddressSet,
+}
 
 impl Claims {
-    /// Claims addresses for a pool, and takes from them those that others have claimed; returns whose those are.
+    /// Claims addresses for a pool, and takes from them those that others have claimed; returns some of those others.
     fn claim(&mut self, addresses: &mut AddressSet, index: usize) -> BTreeSet<usize> {
         let mut others = BTreeSet::new();
-        let ranges: Vec<AddressRange> = Family::ALL.into_iter().flat_map(|family| addresses.ranges(family)).collect();
-        for range in ranges {
+        let ranges = |set: &AddressSet| -> Vec<AddressRange> {
+            Family::ALL.into_iter().flat_map(|family| set.ranges(family)).collect()
+        };
+        for range in ranges(addresses) {
             // Claims don't overlap: going down, the first one that ends below the range is the last to look at.
-            let below = self.0.range(..=range.last()).rev();
-            for (shared, other) in below.map_while(|(_, (claim, other))| Some((claim.intersection(&range)?, *other))) {
-                addresses.remove(shared);
-                others.insert(other);
+            let below = self.by_first.range(..=range.last()).rev();
+            let shared = below.map_while(|(_, (claim, other))| claim.intersection(&range).map(|_| *other));
+            if others.len() <= NAMED {
+                others.extend(shared.take(NAMED + 1));
+            }
+            let taken: Vec<AddressRange> = self.all.meeting(range).collect();
+            for range in taken {
+                addresses.remove(range);
             }
         }
-        let rest = Family::ALL.into_iter().flat_map(|family| addresses.ranges(family));
-        self.0.extend(rest.map(|range| (range.first(), (range, index))));
+        for range in ranges(addresses) {
+            self.by_first.insert(range.first(), (range, index));
+            self.all.insert(range);
+        }
         others
     }
 }
 
 /// Follows `succeededBy` to its end. Where it leads nowhere or in a circle, nobody succeeds.
 fn heirs(pools: &Pools, findings: &mut Findings) -> Vec<Option<usize>> {
-    let next = |index: usize| pools.get(index)?.succeeded_by.as_deref().and_then(|name| pools.named(name));
-    let mut heirs = Vec::new();
-    for (index, pool) in pools.iter().enumerate() {
-        let Some(successor) = &pool.succeeded_by else {
-            heirs.push(None);
-            continue;
-        };
-        let mut line = BTreeSet::from([index]);
-        let mut last = index;
-        let mut circle = false;
-        while let Some(heir) = next(last) {
-            circle = !line.insert(heir);
-            if circle {
-                break;
+    let mut ends: Vec<Option<End>> = vec![None; pools.list.len()];
+    for index in 0..ends.len() {
+        // Down the line, until its end is known.
+        let mut line = vec![index];
+        let mut seen = BTreeSet::from([index]);
+        let end = loop {
+            let Some(last) = line.last().copied() else { break End::Nowhere };
+            if let Some(Some(end)) = ends.get(last) {
+                break *end;
             }
-            last = heir;
+            let Some(successor) = pools.get(last).and_then(|pool| pool.succeeded_by.as_ref()) else {
+                break End::Pool(last);
+            };
+            match pools.named(successor) {
+                Some(next) if seen.insert(next) => line.push(next),
+                _ => break End::Nowhere,
+            }
+        };
+        for member in line {
+            if let Some(known) = ends.get_mut(member) {
+                *known = Some(end);
+            }
         }
-        if circle {
-            let message = format!("succeededBy: {successor:?} leads back to a pool that it succeeds");
-            findings.error(id(pool), Reason::InvalidValue, message);
-        } else if last == index {
-            let message = format!("succeededBy: there is no valid LoadBalancerPool {successor:?}");
-            findings.error(id(pool), Reason::UnknownName, message);
+    }
+    let mut heirs = Vec::with_capacity(ends.len());
+    for (index, (pool, end)) in pools.iter().zip(ends).enumerate() {
+        heirs.push(match end {
+            Some(End::Pool(heir)) if heir != index => Some(heir),
+            _ => None,
+        });
+        if let (Some(successor), Some(End::Nowhere)) = (&pool.succeeded_by, end) {
+            if pools.named(successor).is_none() {
+                let message = format!("succeededBy: there is no valid LoadBalancerPool {successor:?}");
+                findings.error(id(pool), Reason::UnknownName, message);
+            } else {
+                let message = format!("succeededBy: from {successor:?} on, the successors end nowhere or in a circle");
+                findings.error(id(pool), Reason::InvalidValue, message);
+            }
         }
-        heirs.push(Some(last).filter(|last| !circle && *last != index));
     }
     heirs
+}
+
+/// Where a line of successors ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// At this pool.
+    Pool(usize),
+    /// In a circle, or at a pool that is not there.
+    Nowhere,
 }
 
 /// Tells of addresses that are in use elsewhere in the cluster.

@@ -121,8 +121,18 @@ impl Manifests {
 
     fn read(&mut self, file: &Path) -> Result<(), Error> {
         let text = std::fs::read_to_string(file).map_err(|error| Error::Read(file.to_owned(), error))?;
-        let documents: Vec<Option<Manifest>> =
-            serde_saphyr::from_multiple(&text).map_err(|error| Error::Yaml(file.to_owned(), error.to_string()))?;
+        // Users' own files may be as large as their clusters: what bounds them is the memory that the text has already.
+        let size = text.len();
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_documents: size,
+                max_nodes: size,
+                max_events: size.saturating_mul(2),
+                max_total_scalar_bytes: size.saturating_mul(2),
+            }
+        };
+        let documents: Vec<Option<Manifest>> = serde_saphyr::from_multiple_with_options(&text, options)
+            .map_err(|error| Error::Yaml(file.to_owned(), error.to_string()))?;
         for document in documents.into_iter().flatten() {
             if document.kind != "List" {
                 self.object(file, document)?;
@@ -177,7 +187,9 @@ impl Manifests {
 
     /// Namespaces that nobody wrote down exist all the same, without labels.
     fn imply_namespaces(&mut self) {
-        let names: BTreeSet<String> = self.world.services.iter().map(|s| s.meta.name.namespace.clone()).collect();
+        let services = self.world.services.iter().map(|service| &service.meta);
+        let reservations = self.world.reservations.iter().map(|reservation| &reservation.meta);
+        let names: BTreeSet<String> = services.chain(reservations).map(|meta| meta.name.namespace.clone()).collect();
         for name in names.into_iter().map(ObjectName::cluster) {
             if self.world.namespaces.get(&name).is_none() {
                 let meta = Meta { name, resource_version: "1".to_owned(), ..Meta::default() };

@@ -99,6 +99,9 @@ fn rows(world: &World, config: &Config, allocation: &Allocation) -> Vec<Row> {
 /// The quotas of a pool: those of namespaces by name, and of all that have any of its addresses.
 fn quotas_of(world: &World, allocation: &Allocation, index: usize, pool: &Pool, family: Family) -> Vec<Quota> {
     let mut quotas = Vec::new();
+    if pool.quotas.is_empty() {
+        return quotas;
+    }
     for namespace in world.namespaces.iter().map(|namespace| namespace.meta.name.name.as_str()) {
         let used = allocation.used(index, family, namespace);
         let Some(most) = pool.quotas.of(namespace) else { continue };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use clap::Args;
 use clarion_api::names;
 use clarion_core::{
-    allocate::Allocation,
+    allocate::{Allocation, asks_for},
     config::Config,
     world::{Family, Object, ObjectName, Service},
 };
@@ -140,7 +140,12 @@ impl Release {
                 };
                 of_pool && heir.is_some() && kept.iter().filter(in_status).any(|other| has_next(&other))
             };
-            return Ok(kept.iter().filter(is_replaced).copied().collect());
+            let (asked, replaced): (Vec<IpAddr>, Vec<IpAddr>) =
+                kept.iter().filter(is_replaced).partition(|address| asks_for(service, &config.pools, **address));
+            for address in asked {
+                eprintln!("clarion: {}", Error::AskedFor(name(), address));
+            }
+            return Ok(replaced);
         }
         for address in &self.addresses {
             let family = Family::of(*address);
@@ -151,7 +156,7 @@ impl Release {
             if !self.force && !kept.iter().filter(in_status).any(|other| stays(&other)) {
                 return Err(Error::Last(name(), *address, family.name()));
             }
-            if clarion_core::allocate::asks_for(service, &config.pools, *address) {
+            if asks_for(service, &config.pools, *address) {
                 return Err(Error::AskedFor(name(), *address));
             }
         }

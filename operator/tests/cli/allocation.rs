@@ -157,3 +157,24 @@ fn what_can_not_be_done_is_refused_with_a_hint() {
         assert!(!output.status.success() && told.contains(words), "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn a_backup_of_any_size_is_read_back() {
+    let services = (0..1_500).map(|n| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: s{n}}}, spec: {{type: LoadBalancer, \
+             loadBalancerClass: clarionlb.io/bgp}}, status: {{loadBalancer: {{ingress: [{{ip: 10.0.{}.{}}}]}}}}}}\n",
+            n / 256,
+            n % 256
+        )
+    });
+    let pool = "---\n{apiVersion: clarionlb.io/v1beta1, kind: LoadBalancerPool, metadata: {name: p}, \
+                spec: {addresses: [10.0.0.0/16]}}\n";
+    let cluster = services.chain([pool.to_owned()]).collect::<String>();
+    let files = directory(&[("cluster.yaml", &cluster)]);
+    let at = |files: &tempfile::TempDir| files.path().to_str().unwrap().to_owned();
+    let backup = text(&run(&["reserve", "-A", "--dry-run", "-o", "yaml", "-f", &at(&files)]));
+    let restored = directory(&[("pool.yaml", pool), ("backup.yaml", &backup)]);
+    let table = text(&run(&["addresses", "-f", &at(&restored)]));
+    assert_eq!(table.lines().filter(|line| line.contains("reserved")).count(), 1_500);
+}
