@@ -4,10 +4,10 @@ mod worlds;
 
 use std::hint::black_box;
 
-use clarion_api::LoadBalancerPoolSpec;
-use clarion_core::{Findings, World, allocate::allocate, config};
+use clarion_api::{AddressReservationSpec, LoadBalancerPoolSpec, reservation::AddressReservationStatus};
+use clarion_core::{Findings, World, allocate::allocate, config, world::Custom};
 use serde_json::json;
-use worlds::{custom, from, services};
+use worlds::{custom, from, object, services};
 
 fn main() {
     divan::main();
@@ -42,6 +42,35 @@ fn nothing_new_of_100_000(bencher: divan::Bencher) {
 #[divan::bench(sample_count = 20)]
 fn one_new_of_100_000(bencher: divan::Bencher) {
     time(bencher, &services(100_000, |n| n < 99_999));
+}
+
+/// 100,000 Services that all asked for the address that they have.
+#[divan::bench(sample_count = 10)]
+fn nothing_new_of_100_000_that_asked(bencher: divan::Bencher) {
+    let mut world = services(100_000, |_| true);
+    let addresses: Vec<String> =
+        world.services.iter().flat_map(|service| service.value.addresses.iter().map(ToString::to_string)).collect();
+    world.services = annotated(&world, |n| {
+        let address = addresses.get(n).cloned().unwrap_or_default();
+        vec![("metallb.io/loadBalancerIPs", address)]
+    });
+    time(bencher, &world);
+}
+
+/// 100,000 Services whose addresses are all reserved for them, as `clarion reserve -A` does.
+#[divan::bench(sample_count = 10)]
+fn nothing_new_of_100_000_reserved(bencher: divan::Bencher) {
+    let mut world = services(100_000, |_| true);
+    let reservations = world.services.iter().map(|service| {
+        let addresses: Vec<String> = service.value.addresses.iter().map(ToString::to_string).collect();
+        let name = &service.meta.name;
+        let spec: AddressReservationSpec =
+            from(json!({"poolName": "pool", "serviceName": name.name, "addresses": addresses}));
+        let status = AddressReservationStatus { addresses, ..AddressReservationStatus::default() };
+        object(name.clone(), Custom { spec: Ok(spec), status: Some(status) })
+    });
+    world.reservations = reservations.collect();
+    time(bencher, &world);
 }
 
 /// A thousand waiting Services, and pools that have nothing for them, then one that has.

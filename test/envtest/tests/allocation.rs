@@ -227,7 +227,7 @@ async fn duplicates_written_by_others_are_resolved_once_and_told() {
     assert_ne!(all["young"], all["old"]);
     assert_eq!(all["theirs"], ["198.51.100.0".parse::<std::net::IpAddr>().unwrap()]);
     assert!(!all.iter().any(|(name, held)| name != "theirs" && held.contains(&all["theirs"][0])));
-    event(&cluster, "young", "AddressConflict", "198.51.100.3 belongs to the older Service default/old; it gets").await;
+    event(&cluster, "young", "AddressConflict", "198.51.100.3 belongs to the older Service default/old; it has").await;
     let theirs = cluster.services().get("theirs").await.unwrap();
     assert!(theirs.status.unwrap().conditions.unwrap_or_default().is_empty());
 }
