@@ -7,7 +7,7 @@ use crate::{
     address_set::Family,
     config::{Config, Pools},
     finding::Reason,
-    world::{ObjectName, World},
+    world::{GIVES_UP, KEEPS, ObjectName, World},
 };
 
 /// Whether a Service has what it asks for.
@@ -28,8 +28,11 @@ impl Seated<'_, '_> {
         let waits = self.change().map_or(&[][..], |change| &change.waits);
         let text = || waits.iter().map(|wait| wait.refusal.message.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(first) = waits.iter().find(|wait| !wait.optional) {
-            let has = self.addresses();
-            let message = if has.is_empty() { text() } else { format!("{}; it keeps {}", text(), list(has)) };
+            let keeps = (!self.kept().is_empty()).then(|| format!("{KEEPS}{}", list(self.kept())));
+            let goes = |address: &&IpAddr| !self.kept().contains(address);
+            let going: Vec<IpAddr> = self.addresses().iter().filter(goes).copied().collect();
+            let going = (!going.is_empty()).then(|| format!("{GIVES_UP}{}", list(&going)));
+            let message = [Some(text()), keeps, going].into_iter().flatten().collect::<Vec<_>>().join("; ");
             return Verdict { complete: false, reason: first.refusal.reason, message };
         }
         let succeeded = chosen.iter().find_map(|address| {
@@ -54,7 +57,7 @@ impl Seated<'_, '_> {
             let sources = surplus.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
             format!("it also has {sources}, until clarion release gives it up")
         });
-        let going = (!going.is_empty()).then(|| format!("it gives up {}", list(&going)));
+        let going = (!going.is_empty()).then(|| format!("{GIVES_UP}{} when the rest is announced", list(&going)));
         let waits = (!waits.is_empty()).then(text);
         let parts = [Some(sources), beside, succeeded, going, waits];
         let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");

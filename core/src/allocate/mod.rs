@@ -4,6 +4,7 @@
 //! first, and at last those whose pool is succeeded by another. The outcome does not depend on the order in which objects
 //! were seen.
 
+mod annotation;
 mod candidates;
 mod explain;
 mod hashed;
@@ -12,14 +13,18 @@ mod request;
 mod reserve;
 mod sharing;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use clarion_api::names;
 
 use self::{
+    annotation::Refusal,
     candidates::Candidates,
     ledger::{Ledger, Loss, Standing, Terms},
-    request::{Refusal, Request, Want},
+    request::{Request, Want},
 };
 pub use self::{
     explain::{Held, How, Verdict, Weighed},
@@ -372,10 +377,16 @@ impl<'w> Hall<'w, '_> {
         // What is asked for by name takes the place of all else, once it is there and announced. Without that nothing is taken.
         let is_awaited = |family: Family| wants.iter().any(|want| want.family() == family);
         let is_explicit = |family: Family| self.pools.is_complete() && request.is_explicit_for(family, self.pools);
-        let is_replaced =
-            |family: Family| change.chosen.iter().any(|a| Family::of(*a) == family && self.announced.contains(a));
-        let (leaving, surplus): (Vec<IpAddr>, Vec<IpAddr>) =
-            held.into_iter().partition(|address| is_explicit(Family::of(*address)));
+        let is_there = |address: &IpAddr| {
+            self.announced.contains(address) || self.pools.of(*address).is_some_and(|pool| !pool.announce)
+        };
+        let is_replaced = |family: Family| change.chosen.iter().filter(|a| Family::of(**a) == family).all(is_there);
+        // What is in no pool can't be had again: a request for a pool takes it from nobody.
+        let by_name = |family: Family| request.addresses.iter().any(|address| Family::of(*address) == family);
+        let (leaving, surplus): (Vec<IpAddr>, Vec<IpAddr>) = held.into_iter().partition(|address| {
+            let family = Family::of(*address);
+            is_explicit(family) && (by_name(family) || self.pools.index_of(*address).is_some())
+        });
         let stays = |address: &IpAddr| {
             let family = Family::of(*address);
             is_awaited(family) || (self.announced.contains(address) && !is_replaced(family))
@@ -390,26 +401,25 @@ impl<'w> Hall<'w, '_> {
         }
     }
 
-    /// Keeps, beside each address whose pool is succeeded, those of the pools that come after it; with none of the last, one is
-    /// to be found.
+    /// Keeps, beside addresses whose pool is succeeded, those of the pools that come after it. For each there is to be one of the
+    /// last.
     fn keep_successors(&mut self, index: usize, request: &Request, held: &mut Vec<IpAddr>, change: &mut Change) {
+        let mut heirs = BTreeSet::new();
         for address in change.chosen.clone() {
-            let family = Family::of(address);
             let Some(pool) = self.pools.index_of(address) else { continue };
             let Some(heir) = self.pools.heir(pool) else { continue };
+            let family = Family::of(address);
             let comes_after = |other: &IpAddr| {
                 let other_pool = self.pools.index_of(*other);
                 Family::of(*other) == family && other_pool.is_some_and(|other| self.pools.succeeds(other, pool))
             };
-            let mut next = None;
-            while next.is_none_or(|next| self.pools.index_of(next) != Some(heir)) {
-                let Some(place) = held.iter().position(comes_after) else { break };
-                next = Some(held.remove(place));
-                change.chosen.extend(next);
-            }
-            if next.is_none_or(|next| self.pools.index_of(next) != Some(heir)) {
+            change.chosen.extend(held.extract_if(.., |other| comes_after(other)));
+            heirs.insert((heir, family));
+        }
+        for (pool, family) in heirs {
+            for _ in 0..change.shortage(self.pools, pool, family) {
                 let released = request.released.clone();
-                self.successions.push(Succession { service: index, pool: heir, family, released });
+                self.successions.push(Succession { service: index, pool, family, released });
             }
         }
     }
@@ -421,10 +431,9 @@ impl<'w> Hall<'w, '_> {
         match want {
             Want::Address(wanted) | Want::Reserved(wanted) => find(&|address| *address == wanted),
             Want::Pool(pool, family) => {
-                let of = |pool: usize| {
-                    move |address: &IpAddr| Family::of(*address) == family && pool_of(address) == Some(pool)
-                };
-                find(&of(pool)).or_else(|| find(&of(self.pools.heir(pool)?)))
+                let from = |address: &IpAddr| pool_of(address).filter(|_| Family::of(*address) == family);
+                find(&|address| from(address) == Some(pool))
+                    .or_else(|| find(&|address| from(address).is_some_and(|from| self.pools.will_do(from, pool))))
             }
             Want::Family(family) => find(&|address| Family::of(*address) == family && pool_of(address).is_some())
                 .or_else(|| find(&|address| Family::of(*address) == family)),
@@ -447,10 +456,12 @@ impl<'w> Hall<'w, '_> {
         let Waiting { service: index, wants, released, leaving, .. } = waiting;
         let Some(service) = self.ledger.service(index) else { return };
         let blocked = self.blocked(service);
+        let leaving: Vec<IpAddr> =
+            leaving.into_iter().filter(|address| !self.ledger.has_beside(index, *address)).collect();
         let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { return };
         let mut picked = Vec::new();
-        // Families for which what is reserved can't be had.
-        let mut fallback = Vec::new();
+        // What is reserved and can't be had, and the families of which it will be had.
+        let (mut refused, mut coming) = (Vec::new(), Vec::new());
         for want in &wants {
             let not = [released.as_slice(), &picked].concat();
             let terms = Terms { also: &picked, not: &not, leaving: &leaving };
@@ -460,27 +471,26 @@ impl<'w> Hall<'w, '_> {
             };
             match (found, want) {
                 (Ok(address), _) => picked.push(address),
-                (Err(refusal), Want::Reserved(_)) if refusal.reason != Reason::Pending => fallback.push(want.family()),
+                (Err(refusal), Want::Reserved(_)) if refusal.reason != Reason::Pending => {
+                    refused.push((want.family(), refusal));
+                }
                 (Err(refusal), want) => {
+                    coming.push(want.family());
                     let optional = matches!(want, Want::Family(_));
                     change.waits.push(Wait { refusal, optional });
                 }
             }
         }
-        fallback.dedup();
-        for family in fallback {
-            let is_of = |address: &IpAddr| Family::of(*address) == family;
-            let waits =
-                |want: &Want| matches!(want, Want::Reserved(a) if is_of(a) && change.waits.iter().any(|w| !w.optional));
-            if change.chosen.iter().chain(&picked).any(is_of) || wants.iter().any(waits) {
-                continue;
+        for (family, refusal) in refused {
+            let has = change.chosen.iter().chain(&picked).any(|address| Family::of(*address) == family);
+            if !has && !coming.contains(&family) {
+                let terms = Terms { also: &picked, not: &released, leaving: &leaving };
+                match self.ledger.find(candidates, index, Want::Family(family), terms) {
+                    Ok(address) => picked.push(address),
+                    Err(refusal) => change.waits.push(Wait { refusal, optional: true }),
+                }
             }
-            let not = [released.as_slice(), &picked].concat();
-            let terms = Terms { also: &picked, not: &not, leaving: &leaving };
-            match self.ledger.find(candidates, index, Want::Family(family), terms) {
-                Ok(address) => picked.push(address),
-                Err(refusal) => change.waits.push(Wait { refusal, optional: true }),
-            }
+            change.waits.push(Wait { refusal, optional: true });
         }
         let families = service.value.wanted_families();
         let has = |family: &Family| change.chosen.iter().chain(&picked).any(|address| Family::of(*address) == *family);
@@ -523,6 +533,10 @@ impl<'w> Hall<'w, '_> {
                 continue;
             }
             let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { continue };
+            // What it asked for may have come from there.
+            if change.shortage(self.pools, pool, family) == 0 {
+                continue;
+            }
             let not = [change.kept.as_slice(), &released].concat();
             let terms = Terms { also: &[], not: &not, leaving: &[] };
             match self.ledger.find(&mut candidates, index, Want::Pool(pool, family), terms) {
@@ -557,6 +571,16 @@ impl<'w> Hall<'w, '_> {
 }
 
 impl Change {
+    /// How many addresses of a pool are missing beside those of the pools that it succeeds.
+    fn shortage(&self, pools: &Pools, heir: usize, family: Family) -> usize {
+        let of_family = || self.chosen.iter().filter(|address| Family::of(**address) == family);
+        let pools_of = || of_family().filter_map(|address| pools.index_of(*address));
+        // Of several from one line, the first counts: the others are there because of it.
+        let first = |pool: &usize| !pools_of().any(|other| pools.succeeds(*pool, other));
+        let needed = pools_of().filter(|pool| pools.heir(*pool) == Some(heir)).filter(first).count();
+        needed.saturating_sub(pools_of().filter(|pool| *pool == heir).count())
+    }
+
     fn add(&mut self, address: IpAddr) {
         for list in [&mut self.addresses, &mut self.kept, &mut self.chosen] {
             if !list.contains(&address) {

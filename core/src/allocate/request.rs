@@ -4,10 +4,13 @@ use std::net::IpAddr;
 
 use clarion_api::names;
 
-use super::sharing;
+use super::{
+    annotation::{Annotation, Refusal, annotation, annotations, differ, quote},
+    sharing,
+};
 use crate::{
     address_set::Family,
-    config::{Pools, address},
+    config::Pools,
     finding::Reason,
     world::{Object, Service},
 };
@@ -21,29 +24,6 @@ pub struct Request {
     pub pools: Vec<usize>,
     /// Not these addresses.
     pub released: Vec<IpAddr>,
-}
-
-/// Why something is not given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The reason from the catalogue.
-    pub reason: Reason,
-    /// In words.
-    pub message: String,
-}
-
-impl Refusal {
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-
-    fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Reason::InvalidRequest, message)
-    }
-
-    fn conflicting(message: impl Into<String>) -> Self {
-        Self::new(Reason::ConflictingRequest, message)
-    }
 }
 
 /// One thing that a Service is to have.
@@ -71,77 +51,6 @@ impl Want {
     /// Whether only one address will do.
     pub fn is_precise(self) -> bool {
         matches!(self, Self::Address(_) | Self::Reserved(_))
-    }
-}
-
-/// The most entries that a list in an annotation may have.
-const ENTRIES_MAX: usize = 64;
-/// The most characters of a text that a message quotes.
-const QUOTED_MAX: usize = 64;
-
-/// An annotation under one of the prefixes.
-#[derive(Clone, Copy, Debug)]
-pub struct Annotation<'w> {
-    /// The key, with the prefix.
-    pub key: &'w str,
-    /// The value.
-    pub value: &'w str,
-}
-
-/// The annotations of this name under all prefixes, ours first.
-fn annotations<'w>(service: &'w Service, name: &str) -> impl Iterator<Item = Annotation<'w>> {
-    let is_it = move |key: &str| names::ANNOTATION_PREFIXES.iter().any(|prefix| key.strip_prefix(prefix) == Some(name));
-    let found = service.annotations.iter().filter(move |(key, _)| is_it(key));
-    found.map(|(key, value)| Annotation { key, value })
-}
-
-fn differ(one: Annotation, other: Annotation) -> Refusal {
-    Refusal::conflicting(format!("{} is {}, but {} is {}", one.key, quote(one.value), other.key, quote(other.value)))
-}
-
-/// Finds the annotation of this name. With several prefixes, the values must be the same but for white space.
-pub fn annotation<'w>(service: &'w Service, name: &str) -> Result<Option<Annotation<'w>>, Refusal> {
-    let mut found = annotations(service, name);
-    let Some(first) = found.next() else { return Ok(None) };
-    let bare = |value: &'w str| value.chars().filter(|c| !c.is_whitespace());
-    match found.find(|other| !bare(first.value).eq(bare(other.value))) {
-        Some(other) => Err(differ(first, other)),
-        None => Ok(Some(first)),
-    }
-}
-
-impl<'w> Annotation<'w> {
-    /// The entries between commas. Empty ones are not counted.
-    pub fn entries(self) -> Result<Vec<&'w str>, Refusal> {
-        let entries = self.value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let entries: Vec<_> = entries.take(ENTRIES_MAX + 1).collect();
-        if entries.len() > ENTRIES_MAX {
-            return Err(Refusal::invalid(format!("{} has more than {ENTRIES_MAX} entries", self.key)));
-        }
-        Ok(entries)
-    }
-
-    fn addresses(self) -> Result<Vec<IpAddr>, Refusal> {
-        let mut addresses = Vec::new();
-        for entry in self.entries()? {
-            let address = read(self.key, entry)?;
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        Ok(addresses)
-    }
-}
-
-fn read(field: &str, text: &str) -> Result<IpAddr, Refusal> {
-    address(text).map_err(|error| Refusal::invalid(format!("{field}: {}: {error}", quote(text))))
-}
-
-/// A text as a message quotes it: escaped, and not longer than a reader wants.
-pub fn quote(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_MAX) {
-        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
     }
 }
 
@@ -174,7 +83,7 @@ impl Request {
                 return Err(Refusal::conflicting(message));
             }
             let Some(pool) = pools.index_of(*address).filter(|_| !self.pools.is_empty()) else { continue };
-            if !self.pools.iter().any(|index| *index == pool || pools.heir(*index) == Some(pool)) {
+            if !self.pools.iter().any(|index| pools.will_do(pool, *index)) {
                 let message = format!("{address} is in pool {}, but {named} names {}", name(pool), {
                     self.pools.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ")
                 });
@@ -209,9 +118,7 @@ impl Request {
             let before = wants.len();
             wants.extend(self.addresses.iter().filter(of_family).map(|address| Want::Address(*address)));
             for index in self.pools.iter().filter(|index| pools.get(**index).is_some_and(|pool| pool.has(*family))) {
-                let from_it = |address: &IpAddr| {
-                    pools.index_of(*address).is_some_and(|pool| pool == *index || pools.heir(*index) == Some(pool))
-                };
+                let from_it = |a: &IpAddr| pools.index_of(*a).is_some_and(|pool| pools.will_do(pool, *index));
                 if !self.addresses.iter().filter(of_family).any(from_it) {
                     wants.push(Want::Pool(*index, *family));
                 }

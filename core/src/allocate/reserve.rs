@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
+    annotation::Refusal,
     ledger::{Ledger, Terms},
-    request::Refusal,
 };
 use crate::{
     address_set::Family,
@@ -116,7 +116,11 @@ fn any(
     let service = world.services.get(&reservation.service);
     let held = service.into_iter().flat_map(|service| &service.value.addresses);
     let suits = |address: &&IpAddr| Family::of(**address) == family && config.pools.index_of(**address) == Some(index);
-    let mut own = held.filter(suits).filter(|address| admit(ledger, reservation, **address).is_ok());
+    let keeps = |address: &&IpAddr| {
+        let mut holders = ledger.holders(**address).filter_map(|holder| ledger.service(holder));
+        holders.any(|holder| holder.meta.name == reservation.service)
+    };
+    let mut own = held.filter(suits).filter(keeps).filter(|address| admit(ledger, reservation, **address).is_ok());
     if let Some(address) = own.next() {
         return Ok(*address);
     }
@@ -151,9 +155,11 @@ fn expected<'w>(
     reservation: &Reservation,
     address: IpAddr,
 ) -> Option<&'w ObjectName> {
-    let mut others = ledger.reserved_by(address)?.iter().copied();
-    let missing = others.find(|other| *other != &reservation.service && world.services.get(other).is_none());
-    missing.filter(|_| ledger.may_share(&reservation.service))
+    let service = &reservation.service;
+    let others = || ledger.reserved_by(address).into_iter().flatten().copied().filter(|other| *other != service);
+    let is_missing = |other: &ObjectName| world.services.get(other).is_none() && ledger.would_share(service, other);
+    let missing = others().find(|other| is_missing(other))?;
+    others().all(|other| is_missing(other) || ledger.consent(other, service)).then_some(missing)
 }
 
 /// Whether the pool gives the address, in words that follow it.

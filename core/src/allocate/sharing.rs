@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use clarion_api::names;
 
-use super::request::{Annotation, Refusal, annotation, quote};
+use super::annotation::{Annotation, Refusal, annotation, quote};
 use crate::{
     finding::Reason,
     world::{Object, Port, Service, Settings},
@@ -47,7 +47,8 @@ impl<'w> Sharing<'w> {
             && (self.namespace == other.namespace || (self.admits(other.namespace) && other.admits(self.namespace)))
     }
 
-    fn admits(&self, namespace: &str) -> bool {
+    /// Whether it shares with Services of this namespace.
+    pub fn admits(&self, namespace: &str) -> bool {
         self.everywhere || self.with.contains(&namespace)
     }
 }

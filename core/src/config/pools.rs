@@ -80,6 +80,12 @@ impl Pools {
         line.any(|index| index == later)
     }
 
+    /// Whether an address of one pool will do where one of another is asked for: it is the same, or comes after it.
+    #[must_use]
+    pub fn will_do(&self, pool: usize, asked: usize) -> bool {
+        pool == asked || self.succeeds(pool, asked)
+    }
+
     /// Whether it is certain that an address that is in none of these pools has left its pool.
     #[must_use]
     pub fn is_complete(&self) -> bool {

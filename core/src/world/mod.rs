@@ -350,6 +350,17 @@ pub struct Session {
     pub established: bool,
 }
 
+/// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has although it waits for others.
+pub const KEEPS: &str = "it keeps ";
+/// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has and will lose.
+pub const GIVES_UP: &str = "it gives up ";
+
+/// Whether an address stands somewhere in a text.
+fn lists(text: &str, address: IpAddr) -> bool {
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
+    text.split(|c| !is_part(c)).any(|part| part.parse() == Ok(address))
+}
+
 impl Service {
     /// The families that it wants an address of, in order.
     #[must_use]
@@ -357,12 +368,27 @@ impl Service {
         if self.families.is_empty() { &[Family::V4] } else { &self.families }
     }
 
-    /// Whether our condition about its addresses speaks of this one.
+    /// Whether our condition says that this address is, or was until now, the Service's.
     #[must_use]
     pub fn speaks_of(&self, address: IpAddr) -> bool {
-        let allocated = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED);
-        let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
-        allocated.is_some_and(|known| known.message.split(|c| !is_part(c)).any(|text| text.parse() == Ok(address)))
+        self.is_on_record(address) || lists(self.parts_of_record().1, address)
+    }
+
+    /// Whether our condition says that this address is the Service's and stays so.
+    #[must_use]
+    pub fn is_on_record(&self, address: IpAddr) -> bool {
+        lists(self.parts_of_record().0, address)
+    }
+
+    /// What our condition about its addresses says of those that it has and of those that it gives up.
+    fn parts_of_record(&self) -> (&str, &str) {
+        let Some(known) = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED) else {
+            return ("", "");
+        };
+        let (rest, goes) = known.message.split_once(GIVES_UP).unwrap_or((&known.message, ""));
+        // Without all that it asks for, the beginning speaks of what it does not have.
+        let has = if known.status == "True" { rest } else { rest.split_once(KEEPS).map_or("", |(_, has)| has) };
+        (has, goes)
     }
 
     /// Whether a condition of ours lists this address.

@@ -1027,7 +1027,7 @@ fn who_moves_is_announced_at_the_old_address_until_it_is_at_the_new_one() {
         (held(&world, "a"), announced(&world)),
         (vec!["10.0.0.0".into(), "10.0.1.0".into()], vec!["10.0.0.0".into()])
     );
-    assert_eq!(allocated(&world, "a").2, "10.0.1.0 from pool other; it gives up 10.0.0.0");
+    assert_eq!(allocated(&world, "a").2, "10.0.1.0 from pool other; it gives up 10.0.0.0 when the rest is announced");
     put(&mut world.advertisements, custom::<clarion_api::LoadBalancerAdvertisementSpec, _>("all", json!({})));
     let mut together = false;
     settle_watching(&mut world, |world| {
@@ -1135,4 +1135,153 @@ fn an_event_names_who_has_the_port_and_is_told_once() {
     settle(&mut world);
     set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/32"], "onRemoval": "Release"}));
     assert_eq!(events(&mut world), ["10.0.0.1 has left its pool, which has onRemoval: Release; it has 10.0.9.0 now"]);
+}
+
+#[test]
+fn a_pool_that_is_asked_for_and_shrinks_takes_nothing() {
+    let mut world = world();
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.0/29"]}));
+    add(&mut world, "a", 1);
+    annotate(&mut world, "a", &[("address-pool", "p")]);
+    settle(&mut world);
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.4/30"]}));
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.1.0.0", "10.1.0.4"]);
+    let (status, reason, message) = allocated(&world, "a");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Retained"));
+    assert!(message.contains("it also has 10.1.0.0, kept although no valid pool holds it any more"), "{message}");
+}
+
+#[test]
+fn a_line_of_successors_stands_for_the_pool_that_is_asked_for() {
+    let mut world = world();
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.0/29"], "succeededBy": "q"}));
+    set_pool(&mut world, "q", json!({"addresses": ["10.2.0.0/29"]}));
+    set_pool(&mut world, "r", json!({"addresses": ["10.3.0.0/29"]}));
+    add(&mut world, "a", 1);
+    hold(&mut world, "a", &["10.1.0.0"]);
+    annotate(&mut world, "a", &[("address-pool", "p")]);
+    settle(&mut world);
+    set_pool(&mut world, "q", json!({"addresses": ["10.2.0.0/29"], "succeededBy": "r"}));
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.1.0.0", "10.2.0.0", "10.3.0.0"]);
+    annotate(&mut world, "a", &[("release", "10.1.0.0")]);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.2.0.0", "10.3.0.0"]);
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.2.0.0")]);
+    settle(&mut world);
+    assert_eq!(allocated(&world, "a").1, "Succession", "no contradiction: {}", allocated(&world, "a").2);
+}
+
+#[rstest]
+#[case::by_pools(&[("address-pool", "p,q")])]
+#[case::by_addresses(&[("loadBalancerIPs", "10.1.0.0,10.2.0.0")])]
+#[case::by_reservations(&[])]
+fn who_has_an_address_of_the_successor_needs_no_other(#[case] annotations: &[(&str, &str)]) {
+    let mut world = world();
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.0/29"], "succeededBy": "q"}));
+    set_pool(&mut world, "q", json!({"addresses": ["10.2.0.0/29"]}));
+    for (pool, address) in [("p", "10.1.0.0"), ("q", "10.2.0.0")] {
+        if annotations.is_empty() {
+            reservation(&mut world, pool, json!({"poolName": pool, "serviceName": "a", "addresses": [address]}));
+        }
+    }
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.0/29"]}));
+    add(&mut world, "a", 1);
+    annotate(&mut world, "a", annotations);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.1.0.0", "10.2.0.0"]);
+    set_pool(&mut world, "p", json!({"addresses": ["10.1.0.0/29"], "succeededBy": "q"}));
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.1.0.0", "10.2.0.0"]);
+}
+
+#[test]
+fn nobody_waits_for_a_service_that_it_could_not_share_with() {
+    let mut world = world();
+    reserve_for(&mut world, "other/r", "10.0.0.4", "missing");
+    settle(&mut world);
+    sharer(&mut world, "b", 1, 80);
+    reserve_for(&mut world, "r", "10.0.0.4", "b");
+    settle(&mut world);
+    assert_eq!(held(&world, "b"), ["10.0.0.0"]);
+}
+
+#[test]
+fn one_family_does_not_wait_for_what_the_other_waits_for() {
+    let mut world = world();
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/29", "2001:db8::/125"]}));
+    sharer(&mut world, "s1", 1, 80);
+    sharer(&mut world, "s2", 2, 81);
+    settle(&mut world);
+    reserve_for(&mut world, "s1", "10.0.0.0", "s1");
+    reserve_for(&mut world, "s2", "10.0.0.0", "s2");
+    settle(&mut world);
+    edit(&mut world.services, &name("s2"), |service| service.value.families = vec![Family::V4, Family::V6]);
+    annotate(&mut world, "s2", &[("loadBalancerIPs", "2001:db8::99")]);
+    ports(&mut world, "s1", &[80, 81]);
+    settle(&mut world);
+    assert_eq!(held(&world, "s2"), ["10.0.0.1"]);
+    assert!(allocated(&world, "s2").2.contains("2001:db8::99 is in no LoadBalancerPool"));
+}
+
+#[test]
+fn what_is_reserved_in_a_pool_that_can_not_be_read_now_is_waited_for() {
+    let mut world = world();
+    set_pool(&mut world, "other", json!({"addresses": ["10.0.9.0/30"]}));
+    reserve_for(&mut world, "r", "10.0.0.4", "db");
+    settle(&mut world);
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/99"]}));
+    add(&mut world, "db", 1);
+    settle(&mut world);
+    assert_eq!(allocated(&world, "db").2, "10.0.0.4 is reserved for it, but its pool is not valid now");
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/29"]}));
+    settle(&mut world);
+    assert_eq!(held(&world, "db"), ["10.0.0.4"]);
+}
+
+#[test]
+fn who_moves_from_an_address_that_its_namespace_goes_on_having_needs_quota() {
+    let mut world = world();
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/29"], "defaultQuota": 1}));
+    sharer(&mut world, "a", 1, 80);
+    sharer(&mut world, "b", 2, 81);
+    settle(&mut world);
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.0.0.5")]);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.0.0.0"]);
+    assert!(allocated(&world, "a").2.starts_with("10.0.0.5 is in pool main: quota 1/1 used"));
+}
+
+#[test]
+fn all_that_replaces_an_address_must_be_announced() {
+    let mut world = world();
+    set_pool(&mut world, "dark", json!({"addresses": ["10.0.1.0/29"], "autoAssign": false}));
+    set_pool(&mut world, "quiet", json!({"addresses": ["10.0.2.0/29"], "autoAssign": false, "announce": false}));
+    let only_main = custom::<clarion_api::LoadBalancerAdvertisementSpec, _>("all", json!({"pools": ["main"]}));
+    put(&mut world.advertisements, only_main);
+    add(&mut world, "a", 1);
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.0.0.0,10.0.0.1")]);
+    settle(&mut world);
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.0.0.0,10.0.1.1")]);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.0.0.0", "10.0.0.1", "10.0.1.1"]);
+    assert_eq!(announced(&world), ["10.0.0.0", "10.0.0.1"]);
+    // What is not meant to be announced is not waited for.
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.0.2.1")]);
+    settle(&mut world);
+    assert_eq!((held(&world, "a"), announced(&world)), (vec!["10.0.2.1".into()], vec![]));
+}
+
+#[test]
+fn a_reservation_does_not_count_on_the_consent_of_others_services() {
+    let mut world = world();
+    sharer(&mut world, "theirs", 1, 80);
+    edit(&mut world.services, &name("theirs"), |service| service.value.class = Some("example.com/other".to_owned()));
+    hold(&mut world, "theirs", &["10.0.0.4"]);
+    sharer(&mut world, "ours", 2, 81);
+    reserve_for(&mut world, "r", "10.0.0.4", "ours");
+    settle(&mut world);
+    assert_eq!(reserved(&world, "r").2, "10.0.0.4 is held by Service ns/theirs");
+    assert_eq!(held(&world, "ours"), ["10.0.0.0"]);
 }
