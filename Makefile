@@ -58,8 +58,8 @@ generate: build ## Generate CRDs and the catalogue of reasons
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests
 	cargo build --release --package clarion --package clarion-bench --bins
 	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
-	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
-	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/pending,$(CLARION_BIN))
+	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
+	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/pending,$(CLARION_BIN))
 
 .PHONY: image
 image: ## Build the container image, if buildah is there; else the static binary alone

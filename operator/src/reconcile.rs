@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Planning takes no more than this part of the time while writes are under way. When none is, a plan is made at once.
-const PLANNING_SHARE: u32 = 10;
+const PLANNING_SHARE: u32 = 20;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -39,6 +39,8 @@ pub struct Loop {
     pub leadership: Leadership,
     /// Nothing is taken away before that.
     pub add_only_until: Option<Instant>,
+    /// Nor is any address given until then.
+    pub give_nothing: bool,
     /// Sends writes.
     pub writer: Writer,
     /// Writes in flight at most.
@@ -72,6 +74,7 @@ impl Loop {
             world: World {
                 settings: self.settings.clone(),
                 add_only: self.add_only_until.is_some(),
+                give_nothing: self.give_nothing,
                 ..World::default()
             },
             missing: watch::KINDS.into(),
@@ -93,7 +96,7 @@ impl Loop {
                 self.take(change, &mut state);
             }
             if state.world.add_only && self.add_only_until.is_none_or(|until| Instant::now() >= until) {
-                state.world.add_only = false;
+                (state.world.add_only, state.world.give_nothing) = (false, false);
                 state.dirty();
             }
             let mut wake = Instant::now() + TURN;

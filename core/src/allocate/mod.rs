@@ -517,8 +517,9 @@ impl<'w> Hall<'w, '_> {
         if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
             return Some(Refusal::new(Reason::Pending, "its status is being written"));
         }
-        // An earlier leader may be giving the same address to somebody else.
-        self.world.add_only.then(|| Refusal::new(Reason::Pending, "writes of an earlier leader may still be under way"))
+        self.world
+            .give_nothing
+            .then(|| Refusal::new(Reason::Pending, "writes of an earlier leader may still be under way"))
     }
 
     /// Gives those whose pool is succeeded an address of the successor.

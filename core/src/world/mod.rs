@@ -131,6 +131,8 @@ pub struct World {
     pub settings: Settings,
     /// Nothing may be taken away yet: writes of an earlier leader could still arrive.
     pub add_only: bool,
+    /// No address may be given yet: a write of an earlier leader may be giving the same one to somebody else.
+    pub give_nothing: bool,
     /// Whether FRR-K8s's CRDs are installed.
     pub frr_k8s_installed: bool,
     /// Services of every type.

@@ -120,7 +120,7 @@ fn happen(world: &mut World, event: &Event, clock: i64) {
             }
             put(&mut world.peers, custom::<RouterPeerSpec, _>("tor", spec));
         }
-        Event::AddOnly(add_only) => world.add_only = *add_only,
+        Event::AddOnly(add_only) => (world.add_only, world.give_nothing) = (*add_only, *add_only),
         Event::Land(count, order) => {
             let mut writes = plan(world).writes;
             let key = |write: &Write| {
@@ -183,7 +183,7 @@ proptest! {
                 prop_assert!(!configuration.value.layer.hosts.is_empty(), "In []");
             }
         }
-        world.add_only = false;
+        (world.add_only, world.give_nothing) = (false, false);
         settle(&mut world);
         let held = holders(&world)?;
         let announced = announced_addresses(&world);

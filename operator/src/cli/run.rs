@@ -122,11 +122,13 @@ impl Run {
         };
         // Lists made after the Lease was acquired show everything that earlier leaders have written.
         let changes = watch::start(&reader);
-        let add_only_until = (takeover == Takeover::Forced).then(|| Instant::now() + terms.add_only());
+        let add_only_until = (takeover != Takeover::HandedOver).then(|| Instant::now() + terms.add_only());
         let run = Loop {
             settings: self.serving.settings(),
             leadership,
             add_only_until,
+            // A new installation does not wait; that somebody has just deleted the Lease is too rare for that.
+            give_nothing: takeover == Takeover::Forced,
             writer: Writer::new(writer, timing),
             max_in_flight: usize::from(self.max_in_flight),
             changes,

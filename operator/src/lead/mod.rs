@@ -60,7 +60,9 @@ impl Terms {
 pub enum Takeover {
     /// Its last holder has freed it: no write of that process can be under way.
     HandedOver,
-    /// Its last holder let it expire, or it was not there: writes of another process may still arrive.
+    /// There was none. If somebody deleted it, writes of another process may still arrive.
+    Created,
+    /// Its last holder let it expire: writes of that process may still arrive.
     Forced,
 }
 
@@ -135,7 +137,7 @@ async fn attempt(client: &Client, terms: &Terms, seen: &mut Option<(String, Inst
     let Some(lease) = get(client, terms).await? else {
         let lease = record(terms, None, Some(&terms.identity));
         send(client, terms, Method::POST, &lease).await?;
-        return Ok(Attempt::Got(Takeover::Forced));
+        return Ok(Attempt::Got(Takeover::Created));
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.clone().unwrap_or_default();
