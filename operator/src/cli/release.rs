@@ -7,7 +7,7 @@ use clarion_api::names;
 use clarion_core::{
     allocate::{Allocation, asks_for},
     config::Config,
-    world::{Family, Object, ObjectName, Service},
+    world::{Announced, Family, Object, ObjectName, Service},
 };
 use kube::{
     Api,
@@ -62,6 +62,8 @@ pub enum Error {
     NotHeld(ObjectName, IpAddr),
     #[error("{1} is the last {2} address of Service {0}; with --force it is given up all the same")]
     Last(ObjectName, IpAddr, &'static str),
+    #[error("{1} is announced, and no other {2} address of Service {0} is; with --force it is given up all the same")]
+    Unannounced(ObjectName, IpAddr, &'static str),
     #[error("Service {0} asks for {1}, in an annotation or in spec.loadBalancerIP; change that instead")]
     AskedFor(ObjectName, IpAddr),
     #[error("nothing is to be released: no Service has an address of a succeeded pool and one of its successor")]
@@ -93,7 +95,8 @@ impl Release {
             self.view.must_be_a_cluster()?;
         }
         let world = self.view.world()?;
-        let rows = look(&world, |config, allocation| self.rows(config, allocation))?;
+        let rows =
+            look(&world, |config, allocation| self.rows(&Looked { config, announced: world.announced() }, allocation))?;
         if !self.dry_run {
             cluster::block_on(annotate(&rows))??;
         }
@@ -104,7 +107,8 @@ impl Release {
         })?)
     }
 
-    fn rows(&self, config: &Config, allocation: &Allocation) -> Result<Vec<Row>, Error> {
+    fn rows(&self, view: &Looked, allocation: &Allocation) -> Result<Vec<Row>, Error> {
+        let config = view.config;
         let only = self.service.as_deref().map(object_name);
         if let Some(pool) =
             self.pool.as_ref().filter(|pool| config.pools.named(pool).is_none_or(|p| config.pools.heir(p).is_none()))
@@ -115,7 +119,7 @@ impl Release {
         for seated in allocation.seats().filter(|seated| seated.served) {
             let (service, kept) = (seated.service, seated.kept());
             if only.as_ref().is_none_or(|only| *only == service.meta.name) {
-                let releases = self.releases(config, service, kept)?;
+                let releases = self.releases(view, service, kept)?;
                 rows.extend((!releases.is_empty()).then(|| row(service, kept, releases)));
             }
         }
@@ -127,41 +131,68 @@ impl Release {
     }
 
     /// The addresses that a Service gives up.
-    fn releases(&self, config: &Config, service: &Object<Service>, kept: &[IpAddr]) -> Result<Vec<IpAddr>, Error> {
-        let name = || service.meta.name.clone();
-        let in_status = |address: &&IpAddr| service.value.addresses.contains(address);
-        if self.addresses.is_empty() {
-            let is_replaced = |address: &&IpAddr| {
-                let pool = config.pools.index_of(**address);
-                let heir = pool.and_then(|pool| config.pools.heir(pool));
-                let of_pool = self.pool.as_ref().is_none_or(|only| pool == config.pools.named(only));
-                let has_next = |other: &&IpAddr| {
-                    Family::of(**other) == Family::of(**address) && config.pools.index_of(**other) == heir
-                };
-                of_pool && heir.is_some() && kept.iter().filter(in_status).any(|other| has_next(&other))
-            };
-            let (asked, replaced): (Vec<IpAddr>, Vec<IpAddr>) =
-                kept.iter().filter(is_replaced).partition(|address| asks_for(service, &config.pools, **address));
-            for address in asked {
-                eprintln!("clarion: {}", Error::AskedFor(name(), address));
+    fn releases(&self, view: &Looked, service: &Object<Service>, kept: &[IpAddr]) -> Result<Vec<IpAddr>, Error> {
+        let pools = &view.config.pools;
+        if !self.addresses.is_empty() {
+            for address in &self.addresses {
+                if !kept.contains(address) {
+                    return Err(Error::NotHeld(service.meta.name.clone(), *address));
+                }
+                self.check(view, service, kept, &self.addresses, *address)?;
             }
-            return Ok(replaced);
+            return Ok(self.addresses.clone());
         }
-        for address in &self.addresses {
-            let family = Family::of(*address);
-            if !kept.contains(address) {
-                return Err(Error::NotHeld(name(), *address));
+        let is_replaced = |address: &IpAddr| {
+            let pool = pools.index_of(*address);
+            let heir = pool.and_then(|pool| pools.heir(pool));
+            let of_pool = self.pool.as_ref().is_none_or(|only| pool == pools.named(only));
+            let is_next = |other: &IpAddr| Family::of(*other) == Family::of(*address) && pools.index_of(*other) == heir;
+            of_pool && heir.is_some() && kept.iter().any(is_next)
+        };
+        let replaced: Vec<IpAddr> = kept.iter().filter(|address| is_replaced(address)).copied().collect();
+        let is_safe = |address: &IpAddr| match self.check(view, service, kept, &replaced, *address) {
+            Ok(()) => true,
+            Err(error) => {
+                eprintln!("clarion: passed over: {error}");
+                false
             }
-            let stays = |other: &&IpAddr| Family::of(**other) == family && !self.addresses.contains(other);
-            if !self.force && !kept.iter().filter(in_status).any(|other| stays(&other)) {
-                return Err(Error::Last(name(), *address, family.name()));
-            }
-            if asks_for(service, &config.pools, *address) {
-                return Err(Error::AskedFor(name(), *address));
-            }
-        }
-        Ok(self.addresses.clone())
+        };
+        Ok(replaced.iter().filter(|address| is_safe(address)).copied().collect())
     }
+
+    /// Whether a Service can do without an address, as far as its family goes, when these are given up.
+    fn check(
+        &self,
+        view: &Looked,
+        service: &Object<Service>,
+        kept: &[IpAddr],
+        releases: &[IpAddr],
+        address: IpAddr,
+    ) -> Result<(), Error> {
+        let (name, family) = (service.meta.name.clone(), Family::of(address));
+        let stays = |other: &&IpAddr| {
+            Family::of(**other) == family && !releases.contains(other) && service.value.addresses.contains(other)
+        };
+        let rest: Vec<&IpAddr> = kept.iter().filter(stays).collect();
+        if asks_for(service, &view.config.pools, address) {
+            Err(Error::AskedFor(name, address))
+        } else if rest.is_empty() && !self.force {
+            Err(Error::Last(name, address, family.name()))
+        } else if view.announced.contains(&address)
+            && !rest.iter().any(|other| view.announced.contains(other))
+            && !self.force
+        {
+            Err(Error::Unannounced(name, address, family.name()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What is looked at.
+struct Looked<'a> {
+    config: &'a Config,
+    announced: Announced,
 }
 
 fn row(service: &Object<Service>, kept: &[IpAddr], releases: Vec<IpAddr>) -> Row {

@@ -178,3 +178,26 @@ fn a_backup_of_any_size_is_read_back() {
     let table = text(&run(&["addresses", "-f", &at(&restored)]));
     assert_eq!(table.lines().filter(|line| line.contains("reserved")).count(), 1_500);
 }
+
+#[test]
+fn an_address_is_not_released_before_another_is_announced() {
+    let announcing = r"
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: clarion-base-1, namespace: frr-k8s-system, labels: {app.kubernetes.io/managed-by: clarion}}
+spec: {bgp: {routers: [{asn: 1, prefixes: [198.51.100.1/32], neighbors: [
+  {asn: 2, address: 192.0.2.1, toAdvertise: {allowed: {prefixes: [198.51.100.1/32]}}}]}]}}
+";
+    let files = directory(&[("cluster.yaml", CLUSTER), ("frr.yaml", announcing)]);
+    let release = |more: &[&str]| {
+        run(&[&["release", "shop/web", "--dry-run", "-f", files.path().to_str().unwrap()], more].concat())
+    };
+    let refused = release(&["198.51.100.1"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("198.51.100.1 is announced, and no other IPv4 address of Service shop/web is"), "{told}");
+    let passed_over = release(&[]);
+    assert!(String::from_utf8_lossy(&passed_over.stderr).contains("passed over: 198.51.100.1 is announced"));
+    assert!(!passed_over.status.success());
+    assert!(text(&release(&["198.51.100.1", "--force"])).contains("shop/web   198.51.100.1   203.0.113.1"));
+}
