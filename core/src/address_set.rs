@@ -9,6 +9,12 @@ use std::{
 /// Counts end here: the largest integer that every JSON reader keeps exact.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
+/// A count for people, who are told when it ends at [`COUNT_MAX`].
+#[must_use]
+pub fn count_text(count: u64) -> String {
+    if count >= COUNT_MAX { "2^53+".to_owned() } else { count.to_string() }
+}
+
 /// An IP family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {

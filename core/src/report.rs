@@ -15,7 +15,7 @@ use clarion_api::{
 use ipnet::IpNet;
 
 use crate::{
-    address_set::{COUNT_MAX, Family},
+    address_set::{COUNT_MAX, Family, count_text},
     allocate::{self, Allocation, Seated},
     announce::Announcement,
     config::{Config, Pool},
@@ -217,8 +217,7 @@ fn counts(pool: &Pool, [v4, v6]: [u64; 2]) -> [Option<AddressCounts>; 2] {
         (total > 0).then(|| AddressCounts {
             total: number(total),
             assigned: number(assigned),
-            // A count that ends at the limit says that there are more than enough.
-            available: number(if total == COUNT_MAX { total } else { total.saturating_sub(assigned) }),
+            available: number(pool.available(family, assigned)),
         })
     })
 }
@@ -231,9 +230,7 @@ fn pool_status(
     let [ipv4, ipv6] = counts.unwrap_or_default();
     let usage = |name: &str, counts: Option<AddressCounts>| {
         let counts = counts?;
-        let total =
-            if counts.total.unsigned_abs() >= COUNT_MAX { "2^53+".to_owned() } else { counts.total.to_string() };
-        Some(format!("{name} {}/{total}", counts.assigned))
+        Some(format!("{name} {}/{}", counts.assigned, count_text(counts.total.unsigned_abs())))
     };
     let usage: Vec<String> = [usage("IPv4", ipv4), usage("IPv6", ipv6)].into_iter().flatten().collect();
     LoadBalancerPoolStatus {

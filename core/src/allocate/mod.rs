@@ -218,7 +218,6 @@ pub fn allocate<'w>(
     hall.hold(&losses, findings);
     hall.clear();
     hall.give();
-    hall.succeed();
     hall.mark_shared();
     Allocation { ledger: hall.ledger, seats: hall.seats, reservations, pools: &config.pools }
 }
@@ -440,8 +439,12 @@ impl<'w> Hall<'w, '_> {
         }
     }
 
-    /// Serves those who wait: first those who ask for certain addresses, then the others, the oldest first.
+    /// Serves those who wait: first those who ask for certain addresses, then the others, the oldest first, and at last those
+    /// whose pool is succeeded.
     fn give(&mut self) {
+        if self.waiting.is_empty() && self.successions.is_empty() {
+            return;
+        }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by_key(|waiting| {
             (!waiting.explicit, self.ledger.service(waiting.service).map(|service| service.meta.seniority()))
@@ -450,6 +453,7 @@ impl<'w> Hall<'w, '_> {
         for waiting in waiting {
             self.serve(&mut candidates, waiting);
         }
+        self.succeed(&mut candidates);
     }
 
     fn serve(&mut self, candidates: &mut Candidates<'w>, waiting: Waiting) {
@@ -523,11 +527,10 @@ impl<'w> Hall<'w, '_> {
     }
 
     /// Gives those whose pool is succeeded an address of the successor.
-    fn succeed(&mut self) {
+    fn succeed(&mut self, candidates: &mut Candidates<'w>) {
         let mut successions = std::mem::take(&mut self.successions);
         successions
             .sort_by_key(|succession| self.ledger.service(succession.service).map(|service| service.meta.seniority()));
-        let mut candidates = Candidates::new(self.world, self.pools);
         for Succession { service: index, pool, family, released } in successions {
             let Some(service) = self.ledger.service(index) else { continue };
             if self.blocked(service).is_some() {
@@ -540,7 +543,7 @@ impl<'w> Hall<'w, '_> {
             }
             let not = [change.kept.as_slice(), &released].concat();
             let terms = Terms { also: &[], not: &not, leaving: &[] };
-            match self.ledger.find(&mut candidates, index, Want::Pool(pool, family), terms) {
+            match self.ledger.find(candidates, index, Want::Pool(pool, family), terms) {
                 Ok(address) => {
                     self.ledger.give(index, address);
                     change.add(address);

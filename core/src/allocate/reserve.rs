@@ -116,11 +116,10 @@ fn any(
     let service = world.services.get(&reservation.service);
     let held = service.into_iter().flat_map(|service| &service.value.addresses);
     let suits = |address: &&IpAddr| Family::of(**address) == family && config.pools.index_of(**address) == Some(index);
-    let keeps = |address: &&IpAddr| {
-        let mut holders = ledger.holders(**address).filter_map(|holder| ledger.service(holder));
-        holders.any(|holder| holder.meta.name == reservation.service)
+    let is_own = |address: &&IpAddr| {
+        is_with_own(ledger, reservation, **address) && admit(ledger, reservation, **address).is_ok()
     };
-    let mut own = held.filter(suits).filter(keeps).filter(|address| admit(ledger, reservation, **address).is_ok());
+    let mut own = held.filter(suits).filter(is_own);
     if let Some(address) = own.next() {
         return Ok(*address);
     }
@@ -132,6 +131,16 @@ fn any(
     }
 }
 
+/// The Services that have an address, by name.
+fn holders<'w>(ledger: &Ledger<'w>, address: IpAddr) -> impl Iterator<Item = &'w ObjectName> {
+    ledger.holders(address).filter_map(|holder| ledger.service(holder)).map(|holder| &holder.meta.name)
+}
+
+/// Whether the reservation's own Service has the address.
+fn is_with_own(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> bool {
+    holders(ledger, address).any(|name| *name == reservation.service)
+}
+
 /// Whether nobody else has the address, in words that follow it.
 fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<(), String> {
     let service = &reservation.service;
@@ -139,11 +148,9 @@ fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<
     if let Some(other) = others.find(|other| **other != service && !ledger.consent(other, service)) {
         return Err(format!("is reserved for Service {other}"));
     }
-    let holders =
-        || ledger.holders(address).filter_map(|holder| ledger.service(holder)).map(|holder| &holder.meta.name);
-    let is_own = |name: &ObjectName| name == service || ledger.consent(name, service);
-    match holders().find(|name| !is_own(name)) {
-        Some(other) if !holders().any(|name| name == service) => Err(format!("is held by Service {other}")),
+    let agrees = |name: &ObjectName| name == service || ledger.consent(name, service);
+    match holders(ledger, address).find(|name| !agrees(name)) {
+        Some(other) if !is_with_own(ledger, reservation, address) => Err(format!("is held by Service {other}")),
         _ => Ok(()),
     }
 }
@@ -172,7 +179,7 @@ fn open(
     address: IpAddr,
 ) -> Result<(), String> {
     // What the Service has is only written down.
-    if ledger.holders(address).filter_map(|holder| ledger.service(holder)).any(|s| s.meta.name == reservation.service) {
+    if is_with_own(ledger, reservation, address) {
         return Ok(());
     }
     let namespace = &reservation.service.namespace;

@@ -12,7 +12,7 @@ use clarion_api::{
 
 use super::{Selector, addresses, selected, selector::SelectorError};
 use crate::{
-    address_set::{AddressRange, AddressSet, Family},
+    address_set::{AddressRange, AddressSet, COUNT_MAX, Family},
     finding::{Findings, Reason},
     world::{Custom, Kind, Object, ObjectName, ObjectRef, Service, World},
 };
@@ -252,6 +252,14 @@ fn allocation(spec: &pool::ServiceAllocation) -> Result<Allocation, SelectorErro
 }
 
 impl Pool {
+    /// How many addresses of the family are free when so many are not. A count that ends at [`COUNT_MAX`] says that there are
+    /// more than enough.
+    #[must_use]
+    pub fn available(&self, family: Family, taken: u64) -> u64 {
+        let total = self.addresses.count(family);
+        if total == COUNT_MAX { total } else { total.saturating_sub(taken) }
+    }
+
     /// Whether it has any address of the family.
     #[must_use]
     pub fn has(&self, family: Family) -> bool {

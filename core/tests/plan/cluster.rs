@@ -229,3 +229,10 @@ pub fn usage(world: &World, pool: &str) -> (i64, i64) {
     assert_eq!(counts.total, counts.assigned + counts.available);
     (counts.assigned, counts.available)
 }
+
+/// A Service that shares its address with those of the same key.
+pub fn sharer(world: &mut World, named: &str, created: i64, port: u16) {
+    add(world, named, created);
+    ports(world, named, &[port]);
+    annotate(world, named, &[("allow-shared-ip", "key")]);
+}

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod cluster;
+mod combinations;
 mod random;
 mod rules;
 mod walk;

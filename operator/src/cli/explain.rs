@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use clarion_core::{
     World,
-    address_set::COUNT_MAX,
+    address_set::count_text,
     allocate::Allocation,
     config::Config,
     world::{Family, Object, ObjectName, Service},
@@ -85,7 +85,7 @@ impl Explain {
                 return text;
             }
             let cells = pools.iter().map(|row| {
-                let free = if row.free >= COUNT_MAX { "2^53+".to_owned() } else { row.free.to_string() };
+                let free = count_text(row.free);
                 [row.pool.clone(), row.family.to_owned(), free, row.addresses.join(","), row.verdict.clone()]
             });
             format!("{text}\n{}", table(["POOL", "FAMILY", "FREE", "HAS", "FOR ANOTHER ADDRESS"], cells))
@@ -110,13 +110,12 @@ fn explanation(world: &World, service: &Object<Service>, config: &Config, alloca
     let verdict = seated.verdict();
     let rows = allocation.weigh(world, config, name).into_iter().filter_map(|weighed| {
         let pool = config.pools.get(weighed.pool)?;
-        let total = pool.addresses.count(weighed.family);
         let [v4, v6] = allocation.taken(weighed.pool);
         let taken = if weighed.family == Family::V4 { v4 } else { v6 };
         Some(Row {
             pool: pool.name.clone(),
             family: weighed.family.name(),
-            free: if total == COUNT_MAX { total } else { total.saturating_sub(taken) },
+            free: pool.available(weighed.family, taken),
             addresses: weighed.has.iter().map(ToString::to_string).collect(),
             verdict: weighed.why.map_or_else(|| "would give one".to_owned(), |why| why.to_string()),
         })

@@ -3,7 +3,7 @@
 use clap::Args;
 use clarion_core::{
     World,
-    address_set::COUNT_MAX,
+    address_set::count_text,
     allocate::Allocation,
     config::{Config, Pool},
     world::Family,
@@ -51,7 +51,7 @@ impl Pools {
         let rows = look(&world, |config, allocation| rows(&world, config, allocation));
         self.view.print(&rows, |rows| {
             let cells = rows.iter().map(|row| {
-                let free = if row.free >= COUNT_MAX { "2^53+".to_owned() } else { row.free.to_string() };
+                let free = count_text(row.free);
                 [row.pool.clone(), row.family.to_owned(), ranges(&row.ranges), row.used.to_string(), free, quotas(row)]
             });
             table(["POOL", "FAMILY", "RANGE", "USED", "FREE", "QUOTA"], cells)
@@ -79,14 +79,13 @@ fn rows(world: &World, config: &Config, allocation: &Allocation) -> Vec<Row> {
     let mut rows = Vec::new();
     for (index, pool) in config.pools.iter().enumerate() {
         for (family, used) in Family::ALL.into_iter().zip(allocation.taken(index)) {
-            let total = pool.addresses.count(family);
-            if total > 0 {
+            if pool.has(family) {
                 rows.push(Row {
                     pool: pool.name.clone(),
                     family: family.name(),
                     ranges: pool.addresses.ranges(family).map(|range| range.to_string()).collect(),
                     used,
-                    free: if total == COUNT_MAX { total } else { total.saturating_sub(used) },
+                    free: pool.available(family, used),
                     quotas: quotas_of(world, allocation, index, pool, family),
                 });
             }

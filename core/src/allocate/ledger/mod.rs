@@ -139,16 +139,16 @@ impl<'w> Ledger<'w> {
         let mut losses = Vec::new();
         for group in self.claims.chunk_by_mut(|a, b| a.address == b.address).filter(|group| group.len() > 1) {
             let service_of = |claim: &Claim| self.services.get(index_of(claim.service)).copied();
+            let standing_of = |claim: &Claim| self.standings.get(index_of(claim.service)).copied();
             let mut members: Vec<(&Object<Service>, &mut Claim)> =
                 group.iter_mut().filter(|c| c.live).filter_map(|c| Some((service_of(c)?, c))).collect();
             // Who has it by our own record is not driven out by what others write later.
             let is_ours = |service: &Object<Service>, claim: &Claim| {
-                self.standings.get(index_of(claim.service)) == Some(&Standing::Served)
-                    && service.value.is_on_record(claim.address)
+                standing_of(claim) == Some(Standing::Served) && service.value.is_on_record(claim.address)
             };
             let ours_first = members.iter().any(|(service, claim)| is_ours(service, claim));
             members.sort_by_key(|(service, claim)| {
-                let is_foreign = self.standings.get(index_of(claim.service)) == Some(&Standing::Foreign);
+                let is_foreign = standing_of(claim) == Some(Standing::Foreign);
                 (ours_first && is_foreign, service.meta.seniority())
             });
             let mut seated = Sharers::default();
@@ -156,7 +156,7 @@ impl<'w> Ledger<'w> {
             let mut strangers = Sharers::default();
             let mut keeper: Option<u32> = None;
             for (service, claim) in members {
-                let is_served = self.standings.get(index_of(claim.service)) == Some(&Standing::Served);
+                let is_served = standing_of(claim) == Some(Standing::Served);
                 let sharing = Sharing::of(service, &self.world.settings).filter(|_| is_served);
                 let is_marked = is_served && service.value.is_marked(names::ADDRESS_SHARED, claim.address);
                 let others = if is_marked { &strangers } else { &seated };

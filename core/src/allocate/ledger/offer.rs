@@ -106,6 +106,22 @@ impl<'w> Ledger<'w> {
         self.beyond_quota(&service.meta.name.namespace, index, pool, family, terms)
     }
 
+    /// Why a pool does not give the Service this very address, whoever has it. What its namespace has already takes no more of
+    /// the quota.
+    fn closed_for(
+        &self,
+        service: &Object<Service>,
+        address: IpAddr,
+        index: usize,
+        pool: &Pool,
+        want: Want,
+        terms: Terms,
+    ) -> Option<Why> {
+        let closed = self.closed(service, index, pool, want, terms)?;
+        let is_settled = matches!(closed, Why::Quota(..)) && self.has(address, &service.meta.name.namespace);
+        (!is_settled).then_some(closed)
+    }
+
     /// Whether a namespace may have no further address of the pool.
     pub fn beyond_quota(
         &self,
@@ -175,8 +191,7 @@ impl<'w> Ledger<'w> {
         want: Want,
         terms: Terms,
     ) -> Option<IpAddr> {
-        let sharing = Sharing::of(service, &self.world.settings);
-        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, None, terms));
+        let joined = self.join(service, want, None, terms);
         if joined.is_some() {
             return joined;
         }
@@ -186,8 +201,7 @@ impl<'w> Ledger<'w> {
 
     /// An address of one pool: one that others of the same key have, else a free one.
     fn pick(&mut self, service: &'w Object<Service>, index: usize, want: Want, terms: Terms) -> Result<IpAddr, Why> {
-        let sharing = Sharing::of(service, &self.world.settings);
-        let joined = sharing.and_then(|sharing| self.join(service, &sharing, want, Some(index), terms));
+        let joined = self.join(service, want, Some(index), terms);
         joined.map_or_else(|| self.lowest(service, index, want, terms), Ok)
     }
 
@@ -218,20 +232,14 @@ impl<'w> Ledger<'w> {
     }
 
     /// An address that Services of the same key have, and that this one can join.
-    fn join(
-        &mut self,
-        service: &'w Object<Service>,
-        sharing: &Sharing<'w>,
-        want: Want,
-        pool: Option<usize>,
-        terms: Terms,
-    ) -> Option<IpAddr> {
+    fn join(&mut self, service: &'w Object<Service>, want: Want, pool: Option<usize>, terms: Terms) -> Option<IpAddr> {
+        let sharing = Sharing::of(service, &self.world.settings)?;
         let everywhere = sharing.everywhere.then_some(EVERYWHERE);
         let namespaces = std::iter::once(sharing.namespace).chain(sharing.with.iter().copied()).chain(everywhere);
         for namespace in namespaces {
             let mut shared = self.shared.take().unwrap_or_else(|| self.groups());
             let group = shared.get_mut(&(sharing.key, namespace, want.family()));
-            let found = group.and_then(|group| self.join_group(group, service, sharing, want, pool, terms));
+            let found = group.and_then(|group| self.join_group(group, service, &sharing, want, pool, terms));
             self.shared = Some(shared);
             if found.is_some() {
                 return found;
@@ -286,13 +294,9 @@ impl<'w> Ledger<'w> {
         let Some(index) = self.pools.index_of(address).filter(|index| only.is_none_or(|only| only == *index)) else {
             return false;
         };
-        let name = &service.meta.name;
-        let open = self.pools.get(index).is_some_and(|pool| match self.closed(service, index, pool, want, terms) {
-            None => true,
-            Some(Why::Quota(..)) => self.has(address, &name.namespace),
-            Some(_) => false,
-        });
-        open && self.reserved.get(&address).is_none_or(|services| services.contains(name))
+        let open = |pool| self.closed_for(service, address, index, pool, want, terms).is_none();
+        self.pools.get(index).is_some_and(open)
+            && self.reserved.get(&address).is_none_or(|services| services.contains(&service.meta.name))
     }
 
     /// Whether a Service can join those who have the address.
@@ -338,13 +342,10 @@ impl<'w> Ledger<'w> {
             }
             return Err(unavailable("is in no LoadBalancerPool, or excluded there".to_owned()));
         };
-        if let Some(pool) = self.pools.get(index).filter(|_| !is_reserved) {
-            let closed = self.closed(service, index, pool, Want::Address(address), terms);
-            // Who shares an address in its own namespace needs no more of the quota.
-            let closed = closed.filter(|why| !matches!(why, Why::Quota(..)) || !self.has(address, &name.namespace));
-            if let Some(why) = closed {
-                return Err(unavailable(format!("is in pool {}: {why}", pool.name)));
-            }
+        if let Some(pool) = self.pools.get(index).filter(|_| !is_reserved)
+            && let Some(why) = self.closed_for(service, address, index, pool, Want::Address(address), terms)
+        {
+            return Err(unavailable(format!("is in pool {}: {why}", pool.name)));
         }
         let Some(holder) = self.holders(address).next().and_then(|holder| self.service(holder)) else {
             let is_free = self.free.get(index).is_some_and(|free| free.contains(address));
