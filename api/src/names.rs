@@ -16,8 +16,21 @@ pub const CLASS_LESS_LABEL: &str = "clarionlb.io/class-less";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label on FRRConfigurations: which layer of the layout the object belongs to (`base`, `node` or `park`).
 pub const LAYER_LABEL: &str = "clarionlb.io/layer";
+/// How the names of FRRConfigurations begin that hold what a class of nodes has in common.
+pub const BASE_PREFIX: &str = "clarion-base-";
+/// How the names of FRRConfigurations begin that hold what only one node announces.
+pub const OVERLAY_PREFIX: &str = "clarion-node-";
+/// How the names of FRRConfigurations begin that hold what some nodes have while their other objects change.
+pub const PARK_PREFIX: &str = "clarion-park-";
 /// Annotation on FRRConfigurations: what the object is for, in words.
 pub const SUMMARY_ANNOTATION: &str = "clarionlb.io/summary";
+/// Annotation on FRRConfigurations: until when the nodes that are being drained announce, as `host=time` pairs. A deadline
+/// that is written down here stays what it is, whoever leads.
+pub const DEADLINES_ANNOTATION: &str = "clarionlb.io/drained-hosts";
+/// Annotation on a Node: from this time (RFC 3339) on it announces nothing, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
+pub const WITHDRAW_AT_ANNOTATION: &str = "clarionlb.io/withdraw-at";
+/// Node label, whatever its value: the Node takes no traffic from load balancers (KEP-1143).
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Label by which FRRConfigurations select Nodes, set by every kubelet to the node's host name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
@@ -45,6 +58,8 @@ pub const ADDRESS_POOL: &str = "address-pool";
 pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 /// Annotation on a Service, after one of the prefixes: namespaces of Services that it may share addresses with.
 pub const SHARE_WITH_NAMESPACES: &str = "share-with-namespaces";
+/// Annotation on a Service, after one of the prefixes: communities that its routes are to have, separated by commas.
+pub const COMMUNITIES: &str = "communities";
 /// Annotation on a Service: addresses that it gives up, separated by commas. `clarion release` writes it.
 pub const RELEASE_ANNOTATION: &str = "clarionlb.io/release";
 

@@ -6,6 +6,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use ipnet::IpNet;
+
 /// Counts end here: the largest integer that every JSON reader keeps exact.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
@@ -123,6 +125,13 @@ impl fmt::Display for AddressRange {
         } else {
             write!(f, "{}-{}", self.first(), self.last())
         }
+    }
+}
+
+impl From<IpNet> for AddressRange {
+    fn from(prefix: IpNet) -> Self {
+        let (first, last) = (number(prefix.network()), number(prefix.broadcast()));
+        Self { family: Family::of(prefix.addr()), first, last }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clarion_api::{
     LabelSelector, LabelSelectorRequirement,
     frr::{
-        self, Advertise, AllowedOut, BfdProfile, Bgp, CommunityPrefixes, FrrConfigurationSpec, LocalPrefPrefixes,
+        self, Advertise, AllowedOut, AsPathPrependPrefixes, BfdProfile, Bgp, CommunityPrefixes, FrrConfigurationSpec, LocalPrefPrefixes,
         MODE_ALL, Neighbor, NextHop,
     },
     names,
@@ -61,6 +61,8 @@ pub struct Session {
 pub struct Attributes {
     /// LOCAL_PREF.
     pub local_pref: Option<i64>,
+    /// How often the AS path is prepended.
+    pub as_path_prepend: Option<i32>,
     /// COMMUNITIES and LARGE_COMMUNITIES, as FRR-K8s writes them.
     pub communities: BTreeSet<String>,
 }
@@ -70,6 +72,20 @@ impl Router {
     #[must_use]
     pub fn new(asn: i64) -> Self {
         Self { asn, ..Self::default() }
+    }
+}
+
+/// GRACEFUL_SHUTDOWN (RFC 8326).
+const GRACEFUL_SHUTDOWN: &str = "65535:0";
+
+impl Attributes {
+    /// The same for a route that is about to be withdrawn: GRACEFUL_SHUTDOWN and the least local preference, as RFC 8326 §4.1
+    /// wants it.
+    #[must_use]
+    pub fn draining(mut self) -> Self {
+        self.local_pref = Some(0);
+        self.communities.insert(GRACEFUL_SHUTDOWN.to_owned());
+        self
     }
 }
 
@@ -83,7 +99,7 @@ impl Session {
     /// The key by which FRR-K8s merges sessions of a VRF.
     #[must_use]
     pub fn key(&self) -> String {
-        self.neighbor.address.clone().or_else(|| self.neighbor.interface.clone()).unwrap_or_default()
+        key(&self.neighbor)
     }
 }
 
@@ -92,6 +108,24 @@ impl Content {
     #[must_use]
     pub fn session(&self, vrf: &str, key: &str) -> Option<&Session> {
         self.routers.get(vrf)?.sessions.get(key)
+    }
+
+    /// The session with this key, to change it.
+    pub fn session_mut(&mut self, vrf: &str, key: &str) -> Option<&mut Session> {
+        self.routers.get_mut(vrf)?.sessions.get_mut(key)
+    }
+
+    /// Whether the prefix is announced on this session.
+    #[must_use]
+    pub fn announces(&self, vrf: &str, key: &str, prefix: &IpNet) -> bool {
+        self.session(vrf, key).is_some_and(|session| session.routes.contains_key(prefix))
+    }
+
+    /// Adds routes to a session, which is made where there is none, with its router.
+    pub fn add(&mut self, vrf: &str, asn: i64, neighbor: &Neighbor, routes: BTreeMap<IpNet, Attributes>) {
+        let router = self.routers.entry(vrf.to_owned()).or_insert_with(|| Router::new(asn));
+        let session = Session::new(neighbor.clone());
+        router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
     }
 
     /// Every prefix that is announced to anybody.
@@ -169,6 +203,12 @@ impl Layer {
     }
 }
 
+/// The key by which FRR-K8s merges neighbors of a VRF: the text of the address, or the interface.
+#[must_use]
+pub fn key(neighbor: &Neighbor) -> String {
+    neighbor.address.clone().or_else(|| neighbor.interface.clone()).unwrap_or_default()
+}
+
 /// The families that a session carries. Unnumbered sessions carry both (frr-k8s `addressFamilyForNeighbor`).
 #[must_use]
 pub fn carries(neighbor: &Neighbor, family: Family) -> bool {
@@ -183,10 +223,14 @@ fn carried<'a>(prefixes: &'a BTreeSet<IpNet>, neighbor: &'a Neighbor) -> impl It
 
 fn neighbor(session: &Session, prefixes: &BTreeSet<IpNet>) -> Neighbor {
     let mut by_local_pref: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut by_prepend: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     let mut by_community: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (prefix, attributes) in &session.routes {
         if let Some(local_pref) = attributes.local_pref {
             by_local_pref.entry(local_pref).or_default().push(prefix.to_string());
+        }
+        if let Some(prepend) = attributes.as_path_prepend {
+            by_prepend.entry(prepend).or_default().push(prefix.to_string());
         }
         for community in &attributes.communities {
             by_community.entry(community).or_default().push(prefix.to_string());
@@ -218,6 +262,14 @@ fn neighbor(session: &Session, prefixes: &BTreeSet<IpNet>) -> Neighbor {
                 ..CommunityPrefixes::default()
             })
             .collect(),
+        with_as_path_prepend: by_prepend
+            .into_iter()
+            .map(|(as_path_prepend, prefixes)| AsPathPrependPrefixes {
+                as_path_prepend,
+                prefixes,
+                ..AsPathPrependPrefixes::default()
+            })
+            .collect(),
         ..Advertise::default()
     };
     Neighbor {
@@ -244,6 +296,13 @@ fn session(neighbor: &Neighbor, prefixes: &[String]) -> Session {
         for prefix in entry.prefixes.iter().filter_map(|prefix| prefix.parse().ok()) {
             if let Some(route) = routes.get_mut(&prefix) {
                 route.local_pref = entry.local_pref;
+            }
+        }
+    }
+    for entry in &advertise.with_as_path_prepend {
+        for prefix in entry.prefixes.iter().filter_map(|prefix| prefix.parse().ok()) {
+            if let Some(route) = routes.get_mut(&prefix) {
+                route.as_path_prepend = Some(entry.as_path_prepend);
             }
         }
     }

@@ -4,16 +4,19 @@
 //! [`World::now`]. The stages, each a function from plain values to plain values:
 //!
 //! ```text
-//! World -> config -> allocate -> announce -> session -> compose -> transition -> report -> Plan
+//! World -> config -> allocate -> hosts -> session -> announce -> compose -> transition -> report -> Plan
 //! ```
 
 pub mod address_set;
 pub mod allocate;
+mod annotation;
 mod announce;
 mod compose;
 pub mod config;
+mod endpoints;
 mod finding;
 mod hash;
+mod hosts;
 mod layer;
 mod plan;
 pub mod replay;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::names;
+use clarion_api::{Timestamp, names};
 
 use crate::{
     allocate, announce,
     compose::{self, Layout},
     config,
     finding::{Findings, Reason},
+    hosts,
     layer::Layer,
     report, session, transition,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
@@ -24,6 +25,8 @@ pub struct Plan {
     pub unfinished: BTreeSet<ObjectRef>,
     /// What was found on the way.
     pub findings: Findings,
+    /// When the passing of time alone makes for another plan.
+    pub wake: Option<Timestamp>,
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
@@ -32,23 +35,27 @@ pub fn plan(world: &World) -> Plan {
     let mut findings = Findings::default();
     let config = config::check(world, &mut findings);
     let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
-    let announcement = announce::announce(world, &config, &allocation);
-    let sessions = session::sessions(world, &config, &mut findings);
-    let layout = compose::compose(world, &config, &sessions.classes, &announcement.routes, &mut findings);
+    let hosts = hosts::hosts(world, &config, &mut findings);
+    let sessions = session::sessions(world, &config, &hosts, &mut findings);
+    let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+    let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, &mut findings);
     let announced = compose::announced(&layout);
+    let deadlines = hosts.deadlines();
     elsewhere(world, &config, &mut findings);
 
     // In the order of their urgency: there are few FRRConfigurations, and withdrawals among them.
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
-        writes.extend(configurations(world, &layout, &mut unfinished).into_iter().map(Write::Configuration));
+        writes.extend(configurations(world, &layout, &deadlines, &mut unfinished).into_iter().map(Write::Configuration));
     }
     writes.extend(report::services(world, &allocation, &announcement, &announced));
     writes.extend(report::objects(world, &config, &allocation, &sessions, &findings));
     unfinished.extend(writes.iter().map(Write::object));
     writes.retain(|write| !world.unsettled.contains_key(&write.object()));
-    Plan { writes, unfinished, findings }
+    let due = deadlines.values().copied().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
+    let wake = due.filter(|at| *at > world.now).min();
+    Plan { writes, unfinished, findings, wake }
 }
 
 /// Tells of signs that FRR-K8s is not where our FRRConfigurations are.
@@ -77,7 +84,12 @@ fn elsewhere(world: &World, config: &config::Config, findings: &mut Findings) {
 }
 
 /// The FRRConfigurations to write, in the namespace of FRR-K8s.
-fn configurations(world: &World, target: &Layout, unfinished: &mut BTreeSet<ObjectRef>) -> Vec<ConfigurationWrite> {
+fn configurations(
+    world: &World,
+    target: &Layout,
+    deadlines: &BTreeMap<&str, Timestamp>,
+    unfinished: &mut BTreeSet<ObjectRef>,
+) -> Vec<ConfigurationWrite> {
     let namespace = world.frr_k8s_namespace();
     let ours = || world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
     let current: Layout = ours().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
@@ -100,7 +112,7 @@ fn configurations(world: &World, target: &Layout, unfinished: &mut BTreeSet<Obje
         let known = world.configurations.get(&ObjectName::new(namespace, &name));
         let mut hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| &layer.hosts);
         let blocked = hosts.any(|host| unsettled.contains(host));
-        if let Some(write) = write(ObjectName::new(namespace, name), known, layer) {
+        if let Some(write) = write(ObjectName::new(namespace, name), known, layer, deadlines) {
             unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, write.name().clone()));
             // While an object is in two states at once, nothing else that its nodes see may change.
             if !blocked {
@@ -111,7 +123,12 @@ fn configurations(world: &World, target: &Layout, unfinished: &mut BTreeSet<Obje
     writes
 }
 
-fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<Layer>) -> Option<ConfigurationWrite> {
+fn write(
+    name: ObjectName,
+    known: Option<&Object<Configuration>>,
+    layer: Option<Layer>,
+    deadlines: &BTreeMap<&str, Timestamp>,
+) -> Option<ConfigurationWrite> {
     // It is on its way out; somebody's finalizer holds it.
     if known.is_some_and(|known| known.meta.deleting) {
         return None;
@@ -125,13 +142,15 @@ fn write(name: ObjectName, known: Option<&Object<Configuration>>, layer: Option<
         (names::LAYER_LABEL.to_owned(), kind),
     ]);
     let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), layer.summary())]);
+    let recorded = hosts::record(layer.hosts.iter().map(String::as_str), deadlines);
+    annotations.extend(recorded.map(|text| (names::DEADLINES_ANNOTATION.to_owned(), text)));
     let spec = layer.spec();
     let Some(known) = known else {
         return Some(ConfigurationWrite::Create { name, labels, annotations, spec });
     };
     // Labels and annotations of others stay.
     for (ours, there) in [(&mut labels, &known.meta.labels), (&mut annotations, &known.value.annotations)] {
-        for (key, value) in there {
+        for (key, value) in there.iter().filter(|(key, _)| *key != names::DEADLINES_ANNOTATION) {
             ours.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }

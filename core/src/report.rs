@@ -18,7 +18,8 @@ use crate::{
     address_set::{COUNT_MAX, Family, count_text},
     allocate::{self, Allocation, Seated},
     announce::Announcement,
-    config::{Config, Pool},
+    compose,
+    config::{Config, Pool, Terms},
     finding::{Findings, Reason, Severity},
     session::Sessions,
     world::{Kind, Meta, ObjectName, ObjectRef, Service, World},
@@ -80,16 +81,17 @@ fn announced_condition<'a>(
         return no(Reason::FRRK8sNotInstalled, "FRR-K8s is not installed: its CRD FRRConfiguration is missing");
     }
     let in_status = |address: &&IpAddr| service.value.addresses.contains(address);
-    let stranded = seated.kept().iter().filter(in_status).find(|address| !announced.contains(&IpNet::from(**address)));
-    if let Some(address) = stranded {
+    let is_stranded = |address: &&IpAddr| !compose::announces(announced, announcement, **address);
+    if let Some(address) = seated.kept().iter().filter(in_status).find(is_stranded) {
         let message = format!(
-            "no node can announce {address}: none is selected by both an advertisement and a RouterPeer that carries {}",
-            Family::of(*address).name()
+            "{address} is held back: the LoadBalancerAdvertisements that fit it are not valid, or its RouterPeers have as many prefixes as maxPrefixes lets them; see their conditions"
         );
-        return no(Reason::NoNode, &message);
+        return no(Reason::HeldBack, &message);
     }
     let message = "FRRConfigurations announce it; whether the routers have taken it is not known to this version";
-    Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message.to_owned())
+    let remark = announcement.remarks.get(&service.meta.name).map(|remark| format!("; {remark}"));
+    let message = format!("{message}{}", remark.unwrap_or_default());
+    Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message)
 }
 
 fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Option<ServiceStatusWrite> {
@@ -200,13 +202,14 @@ pub fn objects(
 
 /// Sessions with a peer that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
 fn established(world: &World, peer: &crate::config::Peer) -> i64 {
-    let address = peer.neighbor.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok());
-    let same = |reported: &str| match address {
-        Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
-        None => peer.neighbor.interface.as_deref() == Some(reported),
+    let is_with = |terms: &Terms, reported: &str| {
+        match terms.neighbor.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok()) {
+            Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
+            None => terms.neighbor.interface.as_deref() == Some(reported),
+        }
     };
-    let sessions = world.sessions.iter().map(|session| &session.value);
-    let count = sessions.filter(|s| s.established && s.vrf == peer.vrf && same(&s.peer)).count();
+    let sessions = world.sessions.iter().map(|session| &session.value).filter(|session| session.established);
+    let count = sessions.filter(|s| peer.all_terms().any(|terms| s.vrf == terms.vrf && is_with(terms, &s.peer))).count();
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

@@ -1,27 +1,46 @@
-//! Peers and nodes to sessions: classes of nodes that have the same sessions and announce the same things.
+//! Peers and hosts to sessions: classes of hosts that have the same sessions and announce the same things.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::names;
-
 use crate::{
-    config::{Config, selected},
+    config::{Config, Peer, Terms, selected},
     finding::{Findings, Reason},
-    world::{Kind, Meta, ObjectName, ObjectRef, World},
+    hosts::{Host, Hosts, Standing},
+    world::{Kind, ObjectName, ObjectRef, World},
 };
 
-/// Nodes that have the same sessions and announce the same things.
+/// Hosts that have the same sessions and announce the same things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// Values of the label `kubernetes.io/hostname`.
-    pub hosts: BTreeSet<String>,
-    /// The peers, by index, oldest first.
-    pub peers: Vec<usize>,
+    /// The hosts, by index.
+    pub hosts: BTreeSet<usize>,
+    /// The sessions, those of the oldest peer first.
+    pub sessions: Vec<Neighborship>,
     /// The advertisements that may announce from here, by index, oldest first.
     pub advertisements: Vec<usize>,
+    /// What is announced is about to be withdrawn.
+    pub draining: bool,
     /// What sets this class apart from others: the peers and advertisements that pick nodes. It stays the same while
     /// nodes come and go, and while peers and advertisements for all nodes do.
     pub identity: String,
+}
+
+/// A session with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Neighborship {
+    /// The peer, by index.
+    pub peer: usize,
+    /// The override of the peer that is for these hosts, by index.
+    pub overridden: Option<usize>,
+}
+
+impl Neighborship {
+    /// The peer, and the terms of the session.
+    #[must_use]
+    pub fn of(self, config: &Config) -> Option<(&Peer, &Terms)> {
+        let peer = config.peers.get(self.peer)?;
+        Some((peer, peer.terms(self.overridden)?))
+    }
 }
 
 /// The classes, and how many nodes each peer selects.
@@ -29,113 +48,122 @@ pub struct Class {
 pub struct Sessions {
     /// The classes that have a session.
     pub classes: Vec<Class>,
+    /// The class of each host that has one.
+    pub class_of: BTreeMap<usize, usize>,
     /// Nodes by peer, in the order of the peers.
     pub nodes: Vec<usize>,
 }
 
-/// Sorts nodes into classes.
-pub fn sessions(world: &World, config: &Config, findings: &mut Findings) -> Sessions {
-    let mut nodes = vec![0; config.peers.len()];
-    for node in world.nodes.iter() {
-        for (peer, count) in config.peers.iter().zip(&mut nodes) {
-            *count += usize::from(selected(&peer.nodes, &node.meta.labels));
-        }
-    }
-    let mut members: BTreeMap<(Vec<usize>, Vec<usize>), BTreeSet<String>> = BTreeMap::new();
-    for (host, nodes) in hosts(world, config, findings) {
-        let all = |selectors: &[crate::config::Selector]| nodes.iter().all(|node| selected(selectors, &node.labels));
-        let peers: Vec<_> = indices(&config.peers, |peer| all(&peer.nodes));
-        let advertisements: Vec<_> = indices(&config.advertisements, |adv| all(&adv.nodes));
-        members.entry((peers, advertisements)).or_default().insert(host.to_owned());
-    }
-    let mut classes = Vec::new();
-    for ((selected, advertisements), hosts) in members {
-        let identity = identity(config, &selected, &advertisements);
-        let peers = compatible(config, &selected, findings);
-        if !peers.is_empty() {
-            classes.push(Class { hosts, peers, advertisements, identity });
-        }
-    }
-    for (peer, count) in config.peers.iter().zip(&nodes) {
-        if *count == 0 {
-            let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+/// What the hosts of a class have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Signature {
+    announces: bool,
+    draining: bool,
+    sessions: Vec<Neighborship>,
+    advertisements: Vec<usize>,
+}
+
+/// Sorts hosts into classes.
+pub fn sessions(world: &World, config: &Config, hosts: &Hosts, findings: &mut Findings) -> Sessions {
+    let nodes = config.peers.iter().map(|peer| {
+        let selected = world.nodes.iter().filter(|node| selected(&peer.nodes, &node.meta.labels)).count();
+        if selected == 0 {
             let message =
                 if world.nodes.is_empty() { "there are no Nodes" } else { "no node is selected: check nodeSelectors" };
-            findings.warning(id, Reason::SelectsNothing, message);
+            findings.warning(id(peer), Reason::SelectsNothing, message);
+        }
+        selected
+    });
+    let nodes = nodes.collect();
+    let mut members: BTreeMap<Signature, BTreeSet<usize>> = BTreeMap::new();
+    for (index, host) in hosts.list.iter().enumerate() {
+        members.entry(signature(config, host)).or_default().insert(index);
+    }
+    let (mut classes, mut class_of) = (Vec::new(), BTreeMap::new());
+    for (signature, hosts) in members {
+        let identity = identity(config, &signature);
+        let sessions = compatible(config, &signature.sessions, findings);
+        if !sessions.is_empty() {
+            class_of.extend(hosts.iter().map(|host| (*host, classes.len())));
+            let Signature { draining, advertisements, .. } = signature;
+            classes.push(Class { hosts, sessions, advertisements, draining, identity });
         }
     }
-    Sessions { classes, nodes }
+    Sessions { classes, class_of, nodes }
 }
 
-fn indices<T>(items: &[T], fits: impl Fn(&T) -> bool) -> Vec<usize> {
-    items.iter().enumerate().filter(|(_, item)| fits(item)).map(|(index, _)| index).collect()
+fn id(peer: &Peer) -> ObjectRef {
+    ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name))
 }
 
-/// Nodes by host name label. FRR-K8s can only tell nodes apart by labels: nodes of one value are one host, which has
-/// what all of them are to have.
-fn hosts<'a>(world: &'a World, config: &Config, findings: &mut Findings) -> BTreeMap<&'a str, Vec<&'a Meta>> {
-    let mut hosts: BTreeMap<&str, Vec<&Meta>> = BTreeMap::new();
-    let mut complain = |node: &Meta, message: String| {
-        for peer in config.peers.iter().filter(|peer| selected(&peer.nodes, &node.labels)) {
-            let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
-            findings.warning(id, Reason::HostnameLabel, message.clone());
-        }
-    };
-    for node in world.nodes.iter() {
-        match node.meta.labels.get(names::HOSTNAME_LABEL).filter(|host| !host.is_empty()) {
-            Some(host) => hosts.entry(host).or_default().push(&node.meta),
-            None => {
-                let name = &node.meta.name;
-                let message = format!("Node {name} has no label {}: it gets no session", names::HOSTNAME_LABEL);
-                complain(&node.meta, message);
-            }
-        }
+fn signature(config: &Config, host: &Host) -> Signature {
+    let peers = config.peers.iter().enumerate().filter(|(_, peer)| host.all(|labels| selected(&peer.nodes, labels)));
+    // Nodes that can't be told apart, and that different overrides are for, have no terms in common.
+    let sessions = peers.filter_map(|(index, peer)| {
+        let first = host.nodes.first()?;
+        let overridden = peer.override_for(&first.meta.labels);
+        let same = host.all(|labels| peer.override_for(labels) == overridden);
+        (same && peer.terms(overridden).is_some()).then_some(Neighborship { peer: index, overridden })
+    });
+    let announces = host.standing.announces();
+    let advertisements = config.advertisements.iter().enumerate().filter(|(_, advertisement)| {
+        announces && host.all(|labels| selected(&advertisement.nodes, labels))
+    });
+    Signature {
+        announces,
+        draining: matches!(host.standing, Standing::Drains(_)),
+        sessions: sessions.collect(),
+        advertisements: advertisements.map(|(index, _)| index).collect(),
     }
-    for (host, nodes) in hosts.iter().filter(|(_, nodes)| nodes.len() > 1) {
-        let list = nodes.iter().map(|node| node.name.name.as_str()).collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "Nodes {list} have the same label {}={host}: they only get what all of them are to have",
-            names::HOSTNAME_LABEL
-        );
-        nodes.iter().for_each(|node| complain(node, message.clone()));
-    }
-    hosts
 }
 
-fn identity(config: &Config, peers: &[usize], advertisements: &[usize]) -> String {
-    let peers = peers.iter().filter_map(|index| config.peers.get(*index));
-    let peers = peers.filter(|peer| !peer.nodes.is_empty()).map(|peer| format!("peer {}\n", peer.name));
-    let advertisements = advertisements.iter().filter_map(|index| config.advertisements.get(*index));
+fn identity(config: &Config, signature: &Signature) -> String {
+    let sessions = signature.sessions.iter().filter_map(|session| Some((session, config.peers.get(session.peer)?)));
+    let sessions = sessions.filter_map(|(session, peer)| {
+        let selector = session.overridden.and_then(|index| peer.overrides.get(index)).map(|(selector, _)| selector);
+        match selector {
+            Some(selector) => Some(format!("peer {} as for {selector:?}\n", peer.name)),
+            None => (!peer.nodes.is_empty()).then(|| format!("peer {}\n", peer.name)),
+        }
+    });
+    let advertisements = signature.advertisements.iter().filter_map(|index| config.advertisements.get(*index));
     let advertisements =
         advertisements.filter(|adv| !adv.nodes.is_empty()).map(|adv| format!("advertisement {}\n", adv.name));
-    let parts: BTreeSet<String> = peers.chain(advertisements).collect();
+    let standing = match (signature.announces, signature.draining) {
+        (false, _) => Some("silent\n".to_owned()),
+        (true, true) => Some("draining\n".to_owned()),
+        (true, false) => None,
+    };
+    let parts: BTreeSet<String> = standing.into_iter().chain(sessions).chain(advertisements).collect();
     parts.into_iter().collect()
 }
 
-/// The peers that can be together on one node: one AS number and router ID for each VRF, each neighbor once. The older
+/// The sessions that can be together on one node: one AS number and router ID for each VRF, each neighbor once. The older
 /// peer wins.
-fn compatible(config: &Config, selected: &[usize], findings: &mut Findings) -> Vec<usize> {
-    let mut accepted: Vec<usize> = Vec::new();
-    for index in selected {
-        let Some(peer) = config.peers.get(*index) else { continue };
-        let older = || accepted.iter().filter_map(|index| config.peers.get(*index)).filter(|o| o.vrf == peer.vrf);
-        let asn = older().find(|o| o.my_asn != peer.my_asn);
-        let id = older().find(|o| o.router_id.is_some() && peer.router_id.is_some() && o.router_id != peer.router_id);
-        let same = older().find(|o| {
-            (&o.neighbor.address, &o.neighbor.interface) == (&peer.neighbor.address, &peer.neighbor.interface)
-        });
-        let conflict = if let Some(other) = asn {
-            format!("myASN is {}, but {} for the older RouterPeer {}", peer.my_asn, other.my_asn, other.name)
-        } else if let Some(other) = id {
+fn compatible(config: &Config, sessions: &[Neighborship], findings: &mut Findings) -> Vec<Neighborship> {
+    let mut accepted: Vec<Neighborship> = Vec::new();
+    for session in sessions {
+        let Some((peer, terms)) = session.of(config) else { continue };
+        let older =
+            || accepted.iter().filter_map(|session| session.of(config)).filter(|(_, older)| older.vrf == terms.vrf);
+        let asn = older().find(|(_, older)| older.my_asn != terms.my_asn);
+        let id_differs =
+            |older: &Terms| older.router_id.as_ref().zip(terms.router_id.as_ref()).is_some_and(|(a, b)| a != b);
+        let router_id = older().find(|(_, older)| id_differs(older));
+        let end = |terms: &Terms| (terms.neighbor.address.clone(), terms.neighbor.interface.clone());
+        let same = older().find(|(_, older)| end(older) == end(terms));
+        let conflict = if let Some((other, older)) = asn {
+            format!("myASN is {}, but {} for the older RouterPeer {}", terms.my_asn, older.my_asn, other.name)
+        } else if let Some((other, _)) = router_id {
             format!("routerID differs from that of the older RouterPeer {}", other.name)
-        } else if let Some(other) = same {
+        } else if let Some((other, _)) = same {
             format!("the older RouterPeer {} has the session with this router", other.name)
         } else {
-            accepted.push(*index);
+            accepted.push(*session);
             continue;
         };
-        let object = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
-        findings.error(object, Reason::SessionConflict, format!("{conflict}, on nodes that both select"));
+        let message = format!("{conflict}, on nodes that both select; there only the older one is in effect");
+        findings.error(id(peer), Reason::SessionConflict, message);
     }
     accepted
 }

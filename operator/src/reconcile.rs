@@ -60,6 +60,8 @@ struct State {
     /// The first change that no plan has seen.
     dirty_since: Option<Instant>,
     last_plan: Option<(Instant, Duration)>,
+    /// When time alone makes for another plan.
+    due: Option<Timestamp>,
     look_ups: JoinSet<Apply>,
     /// The namespace of FRR-K8s that was last told.
     namespace: String,
@@ -80,6 +82,7 @@ impl Loop {
             missing: watch::KINDS.into(),
             dirty_since: None,
             last_plan: None,
+            due: None,
             look_ups: JoinSet::new(),
             namespace: String::new(),
             told: BTreeSet::new(),
@@ -100,6 +103,14 @@ impl Loop {
                 state.dirty();
             }
             let mut wake = Instant::now() + TURN;
+            if let Some(due) = state.due {
+                let remaining = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+                if remaining.is_zero() {
+                    state.due = None;
+                    state.dirty();
+                }
+                wake = wake.min(Instant::now() + remaining);
+            }
             if state.missing.is_empty() {
                 wake = wake.min(self.plan(&mut state, &mut queue));
                 // Checked last, right before requests are sent.
@@ -162,10 +173,11 @@ impl Loop {
             info!(namespace, "FRRConfigurations go to this namespace");
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, unfinished, findings } = plan(&state.world);
+        let Plan { writes, unfinished, findings, wake } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
+        state.due = wake;
         self.metrics.planned(took);
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
         if !writes.is_empty() {
@@ -258,5 +270,6 @@ impl State {
         self.world.service_cidrs.forget_deleted();
         self.world.endpoint_slices.forget_deleted();
         self.world.sessions.forget_deleted();
+        self.world.frr_k8s_schema.forget_deleted();
     }
 }

@@ -474,6 +474,7 @@ impl FrrConfigurationSpec {
                     advertise.next_hop.iter_mut().for_each(|next_hop| next_hop.unknown.clear());
                     advertise.with_local_pref.iter_mut().for_each(|entry| entry.unknown.clear());
                     advertise.with_community.iter_mut().for_each(|entry| entry.unknown.clear());
+                    advertise.with_as_path_prepend.iter_mut().for_each(|entry| entry.unknown.clear());
                 }
             }
         }

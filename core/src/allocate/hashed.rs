@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::{
     address_set::{AddressRange, AddressSet, Family},
-    hash::hash_of,
+    hash::{hash_of, mix},
 };
 
 /// A free address of the pool for this name; `None` if none of the family is free.
@@ -34,20 +34,14 @@ fn prefers(name: u64, low: AddressRange, in_low: u128, in_high: u128) -> bool {
     // Small enough for the product below: 63 bits of the sum are precise enough.
     let excess = 65_u32.saturating_sub(in_low.saturating_add(in_high).leading_zeros());
     let (in_low, in_both) = (in_low >> excess, (in_low >> excess) + (in_high >> excess));
-    let draw = u128::from(mix(name, low));
+    let draw = u128::from(draw(name, low));
     (draw * in_both) >> 64 < in_low
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014) over the name and the place of the decision.
-fn mix(name: u64, place: AddressRange) -> u64 {
+/// A number for the name at the place of the decision.
+fn draw(name: u64, place: AddressRange) -> u64 {
     let low_half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or(0);
-    let parts = [low_half(place.first_number() >> 64), low_half(place.first_number()), low_half(place.span())];
-    parts.into_iter().fold(name, |value, part| {
-        let value = value.wrapping_add(part).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    })
+    mix(name, [low_half(place.first_number() >> 64), low_half(place.first_number()), low_half(place.span())])
 }
 
 #[cfg(test)]

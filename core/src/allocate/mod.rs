@@ -4,7 +4,6 @@
 //! first, and at last those whose pool is succeeded by another. The outcome does not depend on the order in which objects
 //! were seen.
 
-mod annotation;
 mod candidates;
 mod explain;
 mod hashed;
@@ -21,7 +20,6 @@ use std::{
 use clarion_api::names;
 
 use self::{
-    annotation::Refusal,
     candidates::Candidates,
     ledger::{Ledger, Loss, Standing, Terms},
     request::{Request, Want},
@@ -33,6 +31,7 @@ pub use self::{
 };
 use crate::{
     address_set::Family,
+    annotation::Refusal,
     config::{Config, OnRemoval, Pools},
     finding::{Findings, Reason},
     world::{Announced, Kind, Object, ObjectName, ObjectRef, Service, World},

@@ -4,12 +4,10 @@ use std::net::IpAddr;
 
 use clarion_api::names;
 
-use super::{
-    annotation::{Annotation, Refusal, annotation, annotations, differ, quote},
-    sharing,
-};
+use super::sharing;
 use crate::{
     address_set::Family,
+    annotation::{Annotation, Refusal, annotation, annotations, differ, quote},
     config::Pools,
     finding::Reason,
     world::{Object, Service},

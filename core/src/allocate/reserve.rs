@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{
-    annotation::Refusal,
-    ledger::{Ledger, Terms},
-};
+use super::ledger::{Ledger, Terms};
 use crate::{
     address_set::Family,
+    annotation::Refusal,
     config::{Config, Pool, Reservation},
     finding::{Findings, Reason},
     world::{Kind, ObjectName, ObjectRef, World},

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use clarion_api::names;
 
-use super::annotation::{Annotation, Refusal, annotation, quote};
+use crate::annotation::{Annotation, Refusal, annotation, quote};
 use crate::{
     finding::Reason,
     world::{Object, Port, Service, Settings},

@@ -1,11 +1,18 @@
 //! Advertisements and community aliases.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use clarion_api::{CommunityAliasSpec, LoadBalancerAdvertisementSpec, status::Status};
+use clarion_api::{
+    CommunityAliasSpec, LoadBalancerAdvertisementSpec, advertisement::NodeLimit, frr::field, status::Status,
+};
+use ipnet::IpNet;
 
-use super::{Selector, read, selected, unsupported};
+use super::{Selector, not_in_frr_k8s, read, selected};
 use crate::{
+    address_set::Family,
     config::Pool,
     finding::{Findings, Reason},
     world::{Custom, Kind, Object, ObjectName, ObjectRef, World},
@@ -18,10 +25,21 @@ pub struct Advertisement {
     pub name: String,
     /// LOCAL_PREF for iBGP sessions.
     pub local_pref: Option<i64>,
+    /// How often the AS path is prepended.
+    pub as_path_prepend: Option<i32>,
     /// Communities, as FRR-K8s writes them.
     pub communities: BTreeSet<String>,
+    /// The communities that Services may ask for.
+    pub allowed_communities: BTreeSet<String>,
+    /// A community of it is not known now. What it has announced goes on as it is, and it announces nothing new: without,
+    /// for example, its `no-export`, a route would go where it must not.
+    pub frozen: bool,
     /// The nodes; all if empty.
     pub nodes: Vec<Selector>,
+    /// At most so many of them announce an address.
+    pub node_limit: Option<NodeLimit>,
+    /// The length of IPv4 and of IPv6 prefixes.
+    lengths: [u8; 2],
     pools: BTreeSet<String>,
     pool_selectors: Vec<Selector>,
     services: Vec<Selector>,
@@ -45,6 +63,14 @@ impl Advertisement {
     #[must_use]
     pub fn tells(&self, peer: &str) -> bool {
         self.peers.is_empty() || self.peers.contains(peer)
+    }
+
+    /// The prefix that announces an address: the aggregate, if there is one.
+    #[must_use]
+    pub fn prefix(&self, address: IpAddr) -> IpNet {
+        let [v4, v6] = self.lengths;
+        let length = if Family::of(address) == Family::V4 { v4 } else { v6 };
+        IpNet::new(address, length).map_or_else(|_| IpNet::from(address), |prefix| prefix.trunc())
     }
 }
 
@@ -74,7 +100,7 @@ pub fn aliases(world: &World, findings: &mut Findings) -> BTreeMap<String, Strin
 }
 
 /// A community value without leading zeros, so that equal ones are equal texts; `None` if it is none.
-fn community(text: &str) -> Option<String> {
+pub fn community(text: &str) -> Option<String> {
     let numbers = |text: &str, count: usize, max: u32| -> Option<String> {
         let parts: Option<Vec<String>> = text
             .split(':')
@@ -115,39 +141,59 @@ pub fn check(
         peers,
         node_limit,
     } = spec;
-    let fields = [
-        ("aggregationLength", *aggregation_length != 32),
-        ("aggregationLengthV6", *aggregation_length_v6 != 128),
-        ("asPathPrepend", as_path_prepend.is_some()),
-        ("nodeLimit", node_limit.is_some()),
-    ];
-    if let Some(message) = unsupported(&fields, "the advertisement has no effect") {
-        findings.error(id, Reason::NotSupported, message);
+    let invalid = |message: String, findings: &mut Findings| {
+        findings.error(id.clone(), Reason::InvalidValue, message);
+    };
+    let length = |length: i32, max: u8| u8::try_from(length).ok().filter(|length| (1..=max).contains(length));
+    let Some((v4, v6)) = length(*aggregation_length, 32).zip(length(*aggregation_length_v6, 128)) else {
+        let message = format!("aggregationLength is {aggregation_length} and aggregationLengthV6 {aggregation_length_v6}; they go from 1 to 32 and 128");
+        invalid(message, findings);
         return None;
-    }
-    if !allowed_communities.is_empty() {
-        let message = "allowedCommunities: this version of Clarion does not act on communities that Services ask for";
-        findings.warning(id.clone(), Reason::NotSupported, message);
+    };
+    if (v4, v6) != (32, 128) && !service_selectors.is_empty() {
+        let message =
+            "serviceSelectors can't be used together with aggregation: an aggregate covers other Services too";
+        invalid(message.to_owned(), findings);
+        return None;
     }
     if let Some(value) = local_pref.filter(|value| !(0..=i64::from(i32::MAX)).contains(value)) {
-        findings.error(id, Reason::InvalidValue, format!("localPref: {value} is not between 0 and 2147483647"));
+        invalid(format!("localPref: {value} is not between 0 and 2147483647"), findings);
         return None;
     }
-    let mut values = BTreeSet::new();
-    for text in communities {
-        match community(text).or_else(|| aliases.get(text).cloned()) {
-            Some(value) => {
-                values.insert(value);
-            }
-            None => findings.error(
-                id.clone(),
-                Reason::UnknownName,
-                format!(
-                    "communities: {text:?} is neither a community nor an alias of a CommunityAlias; it is left out"
-                ),
-            ),
-        }
+    if let Some(value) = as_path_prepend.filter(|value| !(1..=10).contains(value)) {
+        invalid(format!("asPathPrepend: {value} is not between 1 and 10"), findings);
+        return None;
     }
+    if let Some(limit) = node_limit.as_ref().filter(|limit| limit.max < 1) {
+        invalid(format!("nodeLimit: {} nodes are none; to announce from nowhere, remove it", limit.max), findings);
+        return None;
+    }
+    let mut as_path_prepend = *as_path_prepend;
+    if as_path_prepend.is_some() && !world.frr_k8s_has(field::AS_PATH_PREPEND) {
+        findings.error(id.clone(), Reason::NotInFRRK8s, not_in_frr_k8s("asPathPrepend", field::AS_PATH_PREPEND));
+        as_path_prepend = None;
+    }
+    let mut known = |list: &[String], name: &str, consequence: &str| {
+        let mut values = BTreeSet::new();
+        for text in list {
+            match community(text).or_else(|| aliases.get(text).cloned()) {
+                Some(value) => drop(values.insert(value)),
+                None => findings.error(
+                    id.clone(),
+                    Reason::UnknownName,
+                    format!("{name}: {text:?} is neither a community nor an alias of a CommunityAlias; {consequence}"),
+                ),
+            }
+        }
+        values
+    };
+    let values = known(
+        communities,
+        "communities",
+        "what is announced stays as it is until it is known, and nothing new is announced",
+    );
+    let allowed_communities = known(allowed_communities, "allowedCommunities", "it is left out");
+    let frozen = communities.iter().any(|text| community(text).is_none() && !aliases.contains_key(text));
     let selectors = (|| {
         Ok::<_, super::selector::SelectorError>((
             Selector::all(pool_selectors)?,
@@ -178,8 +224,13 @@ pub fn check(
     Some(Advertisement {
         name: object.meta.name.name.clone(),
         local_pref: *local_pref,
+        as_path_prepend,
         communities: values,
+        allowed_communities,
+        frozen,
         nodes,
+        node_limit: node_limit.clone(),
+        lengths: [v4, v6],
         pools: pools.iter().cloned().collect(),
         pool_selectors,
         services,

@@ -16,8 +16,8 @@ use crate::{
 };
 
 pub use addresses::one as address;
-pub use advertisement::Advertisement;
-pub use peer::Peer;
+pub use advertisement::{Advertisement, community};
+pub use peer::{Peer, Terms};
 pub use pool::{NotFor, OnRemoval, Pool, Strategy};
 pub use pools::Pools;
 pub use reservation::Reservation;
@@ -34,19 +34,21 @@ pub struct Config {
     pub advertisements: Vec<Advertisement>,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// Community values by alias.
+    pub aliases: BTreeMap<String, String>,
 }
 
 /// Checks all of Clarion's objects.
 pub fn check(world: &World, findings: &mut Findings) -> Config {
     let aliases = advertisement::aliases(world, findings);
     let pools = pools::check(world, findings);
-    let peers = read(&world.peers, Kind::RouterPeer, findings, peer::check);
+    let peers = read(&world.peers, Kind::RouterPeer, findings, |object, spec, f| peer::check(world, object, spec, f));
     pools::warn_of_networks(world, &pools, &peers, findings);
     let advertisements = read(&world.advertisements, Kind::LoadBalancerAdvertisement, findings, |object, spec, f| {
         advertisement::check(world, &aliases, object, spec, f)
     });
     let reservations = read(&world.reservations, Kind::AddressReservation, findings, reservation::check);
-    Config { pools, reservations, advertisements, peers }
+    Config { pools, reservations, advertisements, peers, aliases }
 }
 
 /// Reads each object of a kind, from the oldest to the youngest, leaving out the unreadable and the invalid ones.
@@ -73,10 +75,7 @@ pub fn selected(selectors: &[Selector], labels: &BTreeMap<String, String>) -> bo
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }
 
-/// Tells of the fields among these that are used although this version does nothing with them, and what follows.
-fn unsupported(fields: &[(&str, bool)], consequence: &str) -> Option<String> {
-    let used: Vec<_> = fields.iter().filter_map(|(field, used)| used.then_some(*field)).collect();
-    let fields = used.join(", ");
-    (!used.is_empty())
-        .then(|| format!("this version of Clarion does not do {fields}; {consequence} until that is removed"))
+/// Says that FRR-K8s can't do what a field asks for.
+fn not_in_frr_k8s(field: &str, path: &str) -> String {
+    format!("{field}: the installed FRR-K8s has no field {path}, so it is left out; a newer version has it")
 }

@@ -1,19 +1,19 @@
 //! Peers: the parameters of sessions.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{
-    RouterPeerSpec,
-    frr::{BfdProfile, Neighbor, NextHop, SecretReference},
-    peer::{Bfd, DynamicAsn, RouterPeerStatus},
+    RouterPeerSpec, Timestamp,
+    frr::{BfdProfile, Neighbor, NextHop, SecretReference, field},
+    peer::{Bfd, DynamicAsn, NodeOverride, RouterPeerStatus},
 };
 
-use super::{Selector, addresses::is_mapped, unsupported};
+use super::{Selector, addresses::is_mapped, not_in_frr_k8s};
 use crate::{
     address_set::Family,
     finding::{Findings, Reason},
-    layer::carries,
-    world::{Custom, Kind, Object, ObjectRef},
+    layer::{carries, key},
+    world::{Custom, Kind, Object, ObjectRef, World},
 };
 
 /// A valid peer that is not suspended.
@@ -23,6 +23,19 @@ pub struct Peer {
     pub name: String,
     /// The nodes; all if empty.
     pub nodes: Vec<Selector>,
+    /// The most prefixes that are offered on a session.
+    pub max_prefixes: Option<usize>,
+    /// From then on nothing is announced to it, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
+    pub withdraw_at: Option<Timestamp>,
+    /// The terms for nodes that no override picks.
+    pub terms: Terms,
+    /// Other terms by node, the first that fits; `None` where they are invalid, and such nodes have no session.
+    pub overrides: Vec<(Selector, Option<Terms>)>,
+}
+
+/// The terms of a session between a node and a peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
     /// The AS number of the router in the nodes.
     pub my_asn: i64,
     /// The BGP identifier of the router in the nodes.
@@ -37,7 +50,13 @@ pub struct Peer {
     pub next_hop: Option<NextHop>,
 }
 
-impl Peer {
+impl Terms {
+    /// The key by which FRR-K8s merges sessions of the VRF.
+    #[must_use]
+    pub fn key(&self) -> String {
+        key(&self.neighbor)
+    }
+
     /// The families that the session carries: that of its address, or both.
     #[must_use]
     pub fn carries(&self, family: Family) -> bool {
@@ -45,28 +64,182 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// The override that is for a node with these labels; `None` if none is.
+    #[must_use]
+    pub fn override_for(&self, labels: &BTreeMap<String, String>) -> Option<usize> {
+        self.overrides.iter().position(|(selector, _)| selector.matches(labels))
+    }
+
+    /// The terms by an override, or without one; `None` if the override is invalid.
+    #[must_use]
+    pub fn terms(&self, overridden: Option<usize>) -> Option<&Terms> {
+        match overridden {
+            None => Some(&self.terms),
+            Some(index) => self.overrides.get(index)?.1.as_ref(),
+        }
+    }
+
+    /// Its terms for any node.
+    pub fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        std::iter::once(&self.terms).chain(self.overrides.iter().filter_map(|(_, terms)| terms.as_ref()))
+    }
+}
+
+/// A field that can't be used, and why.
+type Refused = (Reason, String);
+
 /// Checks one peer.
 pub fn check(
+    world: &World,
     object: &Object<Custom<RouterPeerSpec, RouterPeerStatus>>,
     spec: &RouterPeerSpec,
     findings: &mut Findings,
 ) -> Option<Peer> {
     let id = ObjectRef::new(Kind::RouterPeer, object.meta.name.clone());
-    match peer(&object.meta.name.name, spec) {
-        Ok(peer) if spec.suspend => {
-            let message = format!("spec.suspend is true: nothing is announced to {}", peer.name);
-            findings.error(id, Reason::Suspended, message);
-            None
-        }
-        Ok(peer) => Some(peer),
-        Err((reason, message)) => {
-            findings.error(id, reason, message);
-            None
-        }
+    let mut spec = spec.clone();
+    for message in leave_out(&mut spec, |path| !world.frr_k8s_has(path)) {
+        findings.error(id.clone(), Reason::NotInFRRK8s, message);
     }
+    let refused = |(reason, message): Refused, findings: &mut Findings| findings.error(id.clone(), reason, message);
+    let peer = match peer(world, &object.meta.name.name, &spec) {
+        Ok(peer) => peer,
+        Err(why) => {
+            refused(why, findings);
+            return None;
+        }
+    };
+    let mut overrides = Vec::with_capacity(spec.node_overrides.len());
+    for (number, overriding) in spec.node_overrides.iter().enumerate() {
+        let field = |message: String| format!("nodeOverrides[{number}]: {message}");
+        let selector = match Selector::new(&overriding.node_selector) {
+            Ok(selector) => selector,
+            Err(error) => {
+                refused((Reason::InvalidSelector, field(error.to_string())), findings);
+                continue;
+            }
+        };
+        let terms = match terms(world, &overridden(&spec, overriding)) {
+            Ok(terms) => Some(terms),
+            Err((reason, message)) => {
+                refused((reason, field(format!("{message}; the nodes that it picks have no session"))), findings);
+                None
+            }
+        };
+        overrides.push((selector, terms));
+    }
+    for message in ignored_timers(&peer.terms.neighbor) {
+        findings.warning(id.clone(), Reason::TimersIgnored, message);
+    }
+    if spec.suspend {
+        let message = format!("spec.suspend is true: nothing is announced to {}", peer.name);
+        findings.error(id, Reason::Suspended, message);
+        return None;
+    }
+    Some(Peer { overrides, ..peer })
 }
 
-fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
+/// Leaves out what FRR-K8s has no field for, where a session is possible without, and tells of each.
+fn leave_out(spec: &mut RouterPeerSpec, lacks: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut note = |name: &str, path: &str, used: bool| {
+        let gone = used && lacks(path);
+        if gone {
+            messages.push(not_in_frr_k8s(name, path));
+        }
+        gone
+    };
+    let overrides = &mut spec.node_overrides;
+    let source = spec.source_address.is_some() || overrides.iter().any(|o| o.source_address.is_some());
+    if note("sourceAddress", field::SOURCE_ADDRESS, source) {
+        spec.source_address = None;
+        overrides.iter_mut().for_each(|o| o.source_address = None);
+    }
+    let local = spec.local_asn.is_some() || overrides.iter().any(|o| o.local_asn.is_some());
+    if note("localASN", field::LOCAL_ASN, local) {
+        spec.local_asn = None;
+        overrides.iter_mut().for_each(|o| o.local_asn = None);
+    }
+    let next_hop = spec.next_hop.is_some() || overrides.iter().any(|o| o.next_hop.is_some());
+    if note("nextHop", field::NEXT_HOP, next_hop) {
+        spec.next_hop = None;
+        overrides.iter_mut().for_each(|o| o.next_hop = None);
+    }
+    if note("connectTime", field::CONNECT_TIME, spec.connect_time.is_some()) {
+        spec.connect_time = None;
+    }
+    if note("enableGracefulRestart", field::GRACEFUL_RESTART, spec.enable_graceful_restart.is_some()) {
+        spec.enable_graceful_restart = None;
+    }
+    if note("dualStackAddressFamily", field::DUAL_STACK, spec.dual_stack_address_family == Some(true)) {
+        spec.dual_stack_address_family = None;
+    }
+    messages
+}
+
+/// The spec as it is for the nodes of an override.
+fn overridden(spec: &RouterPeerSpec, overriding: &NodeOverride) -> RouterPeerSpec {
+    // Destructured so that a new field can't be forgotten.
+    let NodeOverride {
+        node_selector: _,
+        my_asn,
+        peer_asn,
+        peer_address,
+        source_address,
+        local_asn,
+        interface,
+        next_hop,
+        router_id,
+    } = overriding.clone();
+    let mut spec = spec.clone();
+    if peer_asn.is_some() {
+        spec.dynamic_asn = None;
+    }
+    if peer_address.is_some() || interface.is_some() {
+        (spec.peer_address, spec.interface) = (peer_address, interface);
+    }
+    spec.my_asn = my_asn.or(spec.my_asn);
+    spec.peer_asn = peer_asn.or(spec.peer_asn);
+    spec.source_address = source_address.or(spec.source_address);
+    spec.local_asn = local_asn.or(spec.local_asn);
+    spec.next_hop = next_hop.or(spec.next_hop);
+    spec.router_id = router_id.or(spec.router_id);
+    spec
+}
+
+/// Timers that FRR-K8s takes for its defaults and does not write, although FRR then has others: the connect time of 60s, for
+/// which FRR takes 120s, and a hold time of 180s or a keepalive time of 60s where the other is no default (frr-k8s
+/// `neighborToFRR` and the template `neighborsession`).
+fn ignored_timers(neighbor: &Neighbor) -> Vec<String> {
+    let mut messages = Vec::new();
+    let of = |text: &Option<String>| seconds("", text).ok().flatten();
+    if of(&neighbor.connect_time) == Some(60) {
+        messages.push("connectTime: FRR-K8s takes 60s for the default and leaves it out, so FRR uses its own, 120s; 59s or 61s is passed on".to_owned());
+    }
+    if let (Some(hold), Some(keepalive)) = (of(&neighbor.hold_time), of(&neighbor.keepalive_time))
+        && (hold == 180) != (keepalive == 60)
+    {
+        messages.push(format!(
+            "holdTime {hold}s with keepaliveTime {keepalive}s: FRR-K8s passes on neither where one of them is its default (180s, 60s); choose both otherwise"
+        ));
+    }
+    messages
+}
+
+fn peer(world: &World, name: &str, spec: &RouterPeerSpec) -> Result<Peer, Refused> {
+    let terms = terms(world, spec)?;
+    let nodes = Selector::all(&spec.node_selectors)
+        .map_err(|error| (Reason::InvalidSelector, format!("nodeSelectors: {error}")))?;
+    let max_prefixes = spec
+        .max_prefixes
+        .map(|max| usize::try_from(max).ok().filter(|max| *max > 0).ok_or(max))
+        .transpose()
+        .map_err(|max| (Reason::InvalidValue, format!("maxPrefixes: {max} is less than 1")))?;
+    let withdraw_at = spec.drain.as_ref().map(|drain| drain.withdraw_at.0);
+    Ok(Peer { name: name.to_owned(), nodes, max_prefixes, withdraw_at, terms, overrides: Vec::new() })
+}
+
+fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
     // Destructured so that a new field can't be forgotten.
     let RouterPeerSpec {
         my_asn,
@@ -81,7 +254,7 @@ fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
         keepalive_time,
         connect_time,
         router_id,
-        node_selectors,
+        node_selectors: _,
         password_secret,
         bfd,
         enable_graceful_restart,
@@ -89,20 +262,25 @@ fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
         vrf,
         dual_stack_address_family,
         next_hop,
-        max_prefixes,
+        max_prefixes: _,
         suspend: _,
-        drain,
+        drain: _,
         adopt_session,
-        node_overrides,
+        node_overrides: _,
     } = spec;
-    let fields = [
-        ("maxPrefixes", max_prefixes.is_some()),
-        ("drain", drain.is_some()),
-        ("adoptSession", adopt_session.is_some()),
-        ("nodeOverrides", !node_overrides.is_empty()),
-    ];
-    if let Some(message) = unsupported(&fields, "the peer has no sessions") {
-        return Err((Reason::NotSupported, message));
+    if adopt_session.is_some() {
+        let message = "this version of Clarion does not do adoptSession; the peer has no sessions until that is removed";
+        return Err((Reason::NotSupported, message.to_owned()));
+    }
+    for (name, path, used) in [
+        ("dynamicASN", field::DYNAMIC_ASN, dynamic_asn.is_some()),
+        ("interface", field::INTERFACE, interface.is_some()),
+    ] {
+        if used && !world.frr_k8s_has(path) {
+            let message =
+                format!("{name}: the installed FRR-K8s has no field {path}, and without it there is no session");
+            return Err((Reason::NotInFRRK8s, message));
+        }
     }
     let invalid = |message: String| (Reason::InvalidValue, message);
     let my_asn = asn("myASN", *my_asn)?.ok_or_else(|| invalid("myASN is needed".to_owned()))?;
@@ -113,6 +291,9 @@ fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
     let local_asn = asn("localASN", *local_asn)?;
     if local_asn == Some(my_asn) || (local_asn.is_some() && peer_asn == Some(my_asn)) {
         return Err(invalid(format!("localASN: {my_asn} is myASN or peerASN: it is for eBGP sessions, and differs")));
+    }
+    if local_asn.is_some() && *dynamic_asn == Some(DynamicAsn::Internal) {
+        return Err(invalid("localASN is for eBGP sessions: dynamicASN must be External".to_owned()));
     }
     if peer_address.is_some() == interface.is_some() {
         return Err(invalid("exactly one of peerAddress and interface is needed".to_owned()));
@@ -159,10 +340,7 @@ fn peer(name: &str, spec: &RouterPeerSpec) -> Result<Peer, (Reason, String)> {
             return Err(invalid(format!("nextHop: {text:?} is not an {} address", family.name())));
         }
     }
-    Ok(Peer {
-        name: name.to_owned(),
-        nodes: Selector::all(node_selectors)
-            .map_err(|error| (Reason::InvalidSelector, format!("nodeSelectors: {error}")))?,
+    Ok(Terms {
         my_asn,
         router_id,
         vrf: vrf.clone().unwrap_or_default(),
@@ -295,14 +473,15 @@ mod tests {
     #[case("peerAddress", "::ffff:192.0.2.1".into(), "peerAddress")]
     #[case("holdTime", "90s".into(), "holdTime")]
     #[case("connectTime", "0s".into(), "connectTime")]
-    #[case("maxPrefixes", serde_json::json!(5), "maxPrefixes")]
+    #[case("maxPrefixes", serde_json::json!(0), "maxPrefixes")]
+    #[case("adoptSession", serde_json::json!({}), "adoptSession")]
     fn one_bad_field(#[case] field: &str, #[case] mut value: serde_json::Value, #[case] named: &str) {
         if value == "0" {
             value = serde_json::json!(0);
         }
         let mut spec = valid();
         spec[field] = value;
-        let result = peer("tor", &serde_json::from_value(spec).unwrap());
+        let result = peer(&World::default(), "tor", &serde_json::from_value(spec).unwrap());
         if named.is_empty() {
             assert!(result.is_ok());
         } else {
@@ -312,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_plain_peer_sets_nothing_that_was_not_asked_for() {
-        let peer = peer("tor", &serde_json::from_value(valid()).unwrap()).unwrap();
+        let peer = terms(&World::default(), &serde_json::from_value(valid()).unwrap()).unwrap();
         let expected = serde_json::json!({"asn": 64513, "address": "192.0.2.1"});
         assert_eq!(serde_json::to_value(&peer.neighbor).unwrap(), expected);
         assert!(peer.carries(Family::V4) && !peer.carries(Family::V6));

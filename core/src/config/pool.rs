@@ -28,6 +28,8 @@ pub struct Pool {
     pub labels: BTreeMap<String, String>,
     /// Its addresses, less the excluded ones and those of older pools.
     pub addresses: AddressSet,
+    /// The ranges that it lists, with what is left out of them.
+    pub ranges: AddressSet,
     /// Nothing new is given from it.
     pub disabled: bool,
     /// Given to Services that ask for no pool.
@@ -161,7 +163,7 @@ pub fn check(
         announce,
         succeeded_by,
     } = spec;
-    let addresses = addresses(spec, &id, findings)?;
+    let (addresses, ranges) = addresses(spec, &id, findings)?;
     let quotas = quotas(spec, &id, findings)?;
     let allocation = match service_allocation.as_ref().map(allocation).transpose() {
         Ok(allocation) => allocation.unwrap_or(Allocation { priority: u32::MAX, ..Allocation::default() }),
@@ -174,6 +176,7 @@ pub fn check(
         name: object.meta.name.name.clone(),
         labels: object.meta.labels.clone(),
         addresses,
+        ranges,
         disabled: *disabled,
         auto_assign: *auto_assign,
         announce: *announce,
@@ -185,7 +188,12 @@ pub fn check(
     })
 }
 
-fn addresses(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<AddressSet> {
+/// What the pool gives, and all of the ranges that it lists.
+fn addresses(
+    spec: &LoadBalancerPoolSpec,
+    id: &ObjectRef,
+    findings: &mut Findings,
+) -> Option<(AddressSet, AddressSet)> {
     let mut set = AddressSet::default();
     let mut valid = true;
     let mut each = |field: &str, texts: &[String], apply: &mut dyn FnMut(AddressRange)| {
@@ -200,6 +208,7 @@ fn addresses(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Finding
         }
     };
     each("addresses", &spec.addresses, &mut |range| set.insert(range));
+    let ranges = set.clone();
     each("excludeAddresses", &spec.exclude_addresses, &mut |range| {
         set.remove(range);
     });
@@ -219,7 +228,7 @@ fn addresses(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Finding
         findings.error(id.clone(), Reason::NoAddresses, "no address is left: list some, or exclude fewer");
         return None;
     }
-    Some(set)
+    Some((set, ranges))
 }
 
 fn quotas(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<Quotas> {

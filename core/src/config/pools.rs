@@ -5,8 +5,6 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
-
 use super::{Peer, Pool, pool, read};
 use crate::{
     address_set::{AddressRange, AddressSet, Family},
@@ -236,16 +234,18 @@ pub fn warn_of_networks(world: &World, pools: &Pools, peers: &[Peer], findings: 
             look((*address).into(), &|| format!("Node {}", node.meta.name));
         }
         for cidr in &node.value.pod_cidrs {
-            look(range(*cidr), &|| format!("the Pods of Node {}", node.meta.name));
+            look((*cidr).into(), &|| format!("the Pods of Node {}", node.meta.name));
         }
     }
     for services in world.service_cidrs.iter() {
         for cidr in &services.value.0 {
-            look(range(*cidr), &|| format!("cluster IPs (ServiceCIDR {})", services.meta.name));
+            look((*cidr).into(), &|| format!("cluster IPs (ServiceCIDR {})", services.meta.name));
         }
     }
     for peer in peers {
-        if let Some(address) = peer.neighbor.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok()) {
+        let texts = peer.all_terms().filter_map(|terms| terms.neighbor.address.as_ref());
+        let addresses: BTreeSet<IpAddr> = texts.filter_map(|text| text.parse().ok()).collect();
+        for address in addresses {
             look(address.into(), &|| format!("RouterPeer {}", peer.name));
         }
     }
@@ -254,8 +254,4 @@ pub fn warn_of_networks(world: &World, pools: &Pools, peers: &[Peer], findings: 
         let names = and_more(texts.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "), texts.len());
         findings.warning(id(pool), Reason::OverlapsCluster, format!("the pool has addresses of the cluster: {names}"));
     }
-}
-
-fn range(cidr: IpNet) -> AddressRange {
-    AddressRange::new(cidr.network(), cidr.broadcast()).unwrap_or_else(|| cidr.network().into())
 }

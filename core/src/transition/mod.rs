@@ -16,6 +16,7 @@ use std::{
     rc::Rc,
 };
 
+use clarion_api::names;
 use facts::{Facts, Key, content_of, facts_of};
 
 use crate::{compose::Layout, hash::hash, layer::Layer};
@@ -105,8 +106,6 @@ struct Planner<'a, 'g> {
     groups: &'g Groups,
 }
 
-const PARK: &str = "clarion-park-";
-
 impl<'a> Planner<'a, '_> {
     fn wanted(&self, group: usize) -> Facts<'a> {
         let objects = self.target.values().filter(|object| object.groups.contains(&group));
@@ -193,7 +192,7 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn homes(&self, state: &State<'a>, view: &View<'a>) -> (Homes<'a>, BTreeSet<usize>) {
-        let mut parks: Vec<_> = state.iter().filter(|(name, _)| name.starts_with(PARK)).collect();
+        let mut parks: Vec<_> = state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX)).collect();
         parks.sort_by_key(|(name, object)| (object.groups.len(), *name));
         let (mut homes, mut taken) = (Homes::new(), BTreeSet::new());
         for (name, object) in parks {
@@ -317,7 +316,7 @@ impl<'a> Planner<'a, '_> {
         }
         for (keep, _, groups) in parks {
             let hosts: Vec<String> = self.groups.hosts(&groups).into_iter().collect();
-            let name = format!("{PARK}{}", hash(&hosts.join("\n")));
+            let name = format!("{}{}", names::PARK_PREFIX, hash(&hosts.join("\n")));
             if keep.is_empty() || state.contains_key(&name) || writes.contains_key(&name) {
                 continue;
             }

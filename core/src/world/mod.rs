@@ -66,6 +66,7 @@ pub enum Kind {
     CommunityAlias,
     FRRConfiguration,
     BGPSessionState,
+    CustomResourceDefinition,
 }
 
 impl fmt::Display for Kind {
@@ -97,6 +98,9 @@ impl fmt::Display for ObjectRef {
     }
 }
 
+/// How long a node that gets a taint of [`Settings::drain_taints`] goes on to announce, in seconds, if nothing else is said.
+pub const DRAIN_GRACE: i64 = 30;
+
 /// What the operator was told by its flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -109,6 +113,12 @@ pub struct Settings {
     /// Whether Services with a sharing key under one of MetalLB's prefixes share addresses with those of other namespaces
     /// that have the same, without naming the namespaces: as MetalLB does.
     pub metallb_shares_across_namespaces: bool,
+    /// Nodes with the label [`names::EXCLUDE_LABEL`] announce all the same.
+    pub ignore_exclude_label: bool,
+    /// Nodes with one of these taints are drained: each is `key`, `key=value`, `key:effect` or `key=value:effect`.
+    pub drain_taints: Vec<String>,
+    /// How long a node with such a taint goes on to announce, in seconds.
+    pub drain_grace: i64,
 }
 
 impl Default for Settings {
@@ -118,6 +128,9 @@ impl Default for Settings {
             adopt_class_less: false,
             frr_k8s_namespace: None,
             metallb_shares_across_namespaces: false,
+            ignore_exclude_label: false,
+            drain_taints: Vec::new(),
+            drain_grace: DRAIN_GRACE,
         }
     }
 }
@@ -135,6 +148,8 @@ pub struct World {
     pub give_nothing: bool,
     /// Whether FRR-K8s's CRDs are installed.
     pub frr_k8s_installed: bool,
+    /// The CRD of FRRConfigurations, as it is installed.
+    pub frr_k8s_schema: Collection<FrrSchema>,
     /// Services of every type.
     pub services: Collection<Service>,
     /// EndpointSlices of Services.
@@ -288,6 +303,38 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNet>,
+    /// `spec.taints`.
+    pub taints: Vec<Taint>,
+    /// The condition `NetworkUnavailable` is True: no Pod of the node can be reached.
+    pub network_unavailable: bool,
+    /// The annotation [`names::WITHDRAW_AT_ANNOTATION`], as it is written.
+    pub withdraw_at: Option<String>,
+}
+
+/// A taint of a Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the field of its name")]
+pub struct Taint {
+    pub key: String,
+    pub value: String,
+    pub effect: String,
+}
+
+impl Taint {
+    /// Whether this is meant by `key`, `key=value`, `key:effect` or `key=value:effect`.
+    #[must_use]
+    pub fn fits(&self, pattern: &str) -> bool {
+        let (rest, effect) = pattern.rsplit_once(':').map_or((pattern, None), |(rest, effect)| (rest, Some(effect)));
+        let (key, value) = rest.split_once('=').map_or((rest, None), |(key, value)| (key, Some(value)));
+        key == self.key && value.is_none_or(|v| v == self.value) && effect.is_none_or(|e| e == self.effect)
+    }
+}
+
+/// What the installed CRD of FRRConfigurations can't hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrrSchema {
+    /// The fields of [`clarion_api::frr::field`] that it lacks.
+    pub lacks: BTreeSet<&'static str>,
 }
 
 /// A ServiceCIDR: `spec.cidrs`, from which the cluster IPs of Services come.
@@ -462,6 +509,13 @@ impl World {
     /// The namespaces in which daemons report sessions.
     pub fn session_namespaces(&self) -> impl Iterator<Item = &str> {
         self.sessions.iter().map(|session| session.meta.name.namespace.as_str())
+    }
+
+    /// Whether the installed FRR-K8s has this field of [`clarion_api::frr::field`]. The API server drops a field that it does
+    /// not know without a word.
+    #[must_use]
+    pub fn frr_k8s_has(&self, field: &str) -> bool {
+        !self.frr_k8s_schema.iter().any(|schema| schema.value.lacks.contains(field))
     }
 
     /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128, or may announce as soon as a

@@ -230,22 +230,25 @@ fn a_service_that_waits_says_why(#[case] spec: serde_json::Value, #[case] why: &
 }
 
 #[test]
-fn communities_that_a_service_asks_for_are_not_passed_over() {
+fn communities_that_a_service_asks_for_are_sent_if_an_advertisement_permits_them() {
     let mut world = world();
     put(
         &mut world.advertisements,
-        custom::<LoadBalancerAdvertisementSpec, _>("all", json!({"allowedCommunities": ["1:1"]})),
+        custom::<LoadBalancerAdvertisementSpec, _>("all", json!({"allowedCommunities": ["1:1", "1:2"]})),
     );
     service(&mut world, "a", 1, &[Family::V4]);
-    edit(&mut world.services, &ObjectName::new("ns", "a"), |service| {
-        service.value.annotations.insert("clarionlb.io/communities".to_owned(), "1:1".to_owned());
-    });
+    annotate(&mut world, "a", &[("communities", "1:1, 1:3")]);
     settle(&mut world);
-    assert_eq!(condition(&world, "a", "Announced").1, "NotSupported");
-    assert!(announced(&world).is_empty());
+    assert_eq!(announced(&world), ["10.0.0.0"]);
+    let layer = &world.configurations.iter().next().unwrap().value.layer;
+    let session = layer.content.session("", "192.0.2.1").unwrap();
+    let communities: Vec<_> = session.routes.values().flat_map(|route| &route.communities).collect();
+    assert_eq!(communities, ["1:1"]);
+    let (_, reason, message) = condition(&world, "a", "Announced");
+    assert!(reason == "Unconfirmed" && message.contains("has the community 1:3 in allowedCommunities"), "{message}");
     let findings = plan(&world).findings;
-    let of_it = findings.of(&ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster("all")));
-    assert_eq!(of_it[0].reason, Reason::NotSupported);
+    let of_it = findings.of(&ObjectRef::new(Kind::Service, ObjectName::new("ns", "a")));
+    assert_eq!(of_it[0].reason, Reason::NotPermitted);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clarion_api::Timestamp;
+use clarion_api::{Timestamp, frr::CRD};
 use clarion_core::{
     World,
-    world::{Configuration, EndpointSlice, Meta, Namespace, Node, Object, ObjectName, Service, ServiceCidr},
+    world::{Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, Object, ObjectName, Service, ServiceCidr},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -160,6 +160,9 @@ impl Manifests {
             ("clarionlb.io", "LoadBalancerAdvertisement") => self.take::<Advertisement>(file, object, false, true),
             ("clarionlb.io", "RouterPeer") => self.take::<Peer>(file, object, false, true),
             ("clarionlb.io", "CommunityAlias") => self.take::<Aliases>(file, object, false, true),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") if object.name() == CRD => {
+                self.take::<FrrSchema>(file, object, false, false)
+            }
             ("frrk8s.metallb.io", "FRRConfiguration") => self.take::<Configuration>(file, object, true, false),
             (group, kind) => {
                 eprintln!("clarion: {}: {kind} of {group} is of no interest and passed over", file.display());

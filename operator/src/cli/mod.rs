@@ -3,6 +3,7 @@
 mod addresses;
 mod cluster;
 mod crds;
+mod duration;
 mod explain;
 mod manifests;
 mod output;

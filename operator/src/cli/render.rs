@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use clarion_api::Timestamp;
 use clarion_core::{plan, replay, world::ObjectName};
 use serde_json::{Value, json};
 
@@ -20,6 +21,9 @@ pub struct Render {
     /// A directory of YAML files, or a file: Services, Nodes, EndpointSlices, Namespaces, FRRConfigurations and Clarion's kinds
     #[arg(short = 'f', long = "filename", value_name = "DIR")]
     path: PathBuf,
+    /// The time (RFC 3339) at which it is looked at, for nodes and peers that are being drained; now if not given
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     #[command(flatten)]
     serving: Serving,
 }
@@ -43,6 +47,7 @@ impl Render {
     pub fn execute(self) -> Result<(), Error> {
         let mut manifests = Manifests::of(&self.path)?;
         manifests.world.settings = self.serving.settings();
+        manifests.world.now = self.at.unwrap_or_else(Timestamp::now);
         let text = manifests.render()?;
         Ok(io::stdout().write_all(text.as_bytes())?)
     }

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{cluster, serving::Serving};
+use super::{cluster, duration, serving::Serving};
 use crate::{
     apply::{Timing, Writer},
     lead::{self, Lost, Takeover, Terms},
@@ -65,15 +65,9 @@ pub enum Error {
 
 /// Whole seconds, at least 2: `15s` or `1m`. The Lease's own field counts seconds.
 fn lease_duration(text: &str) -> Result<Duration, String> {
-    let (number, factor) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 60),
-        _ => return Err("a duration such as 15s or 1m is needed".to_owned()),
-    };
-    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
-    match seconds {
+    match duration::whole_seconds(text) {
         Some(seconds @ 2..=3600) => Ok(Duration::from_secs(seconds)),
-        _ => Err("whole seconds between 2s and 3600s are needed".to_owned()),
+        _ => Err("whole seconds between 2s and 3600s, or minutes, are needed".to_owned()),
     }
 }
 

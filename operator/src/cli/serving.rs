@@ -1,9 +1,13 @@
 //! The flags that decide which Services are Clarion's and where FRR-K8s is: the same for the operator and for what looks at its
 //! work.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use clarion_api::names;
 use clarion_core::world::Settings;
+
+use super::duration;
 
 #[derive(Clone, Debug, Args)]
 pub struct Serving {
@@ -19,6 +23,23 @@ pub struct Serving {
     /// Share addresses across namespaces where the key is given by an annotation of MetalLB's, as MetalLB does
     #[arg(long, env = "CLARION_METALLB_SHARING_ACROSS_NAMESPACES")]
     metallb_sharing_across_namespaces: bool,
+    /// Announce from nodes with the label `node.kubernetes.io/exclude-from-external-load-balancers` too
+    #[arg(long, env = "CLARION_IGNORE_EXCLUDE_LB")]
+    ignore_exclude_lb: bool,
+    /// Drain nodes that have this taint: `key`, `key=value`, `key:effect` or `key=value:effect`; may be given several times
+    #[arg(long, env = "CLARION_DRAIN_TAINTS", value_name = "TAINT", value_delimiter = ',')]
+    drain_taints: Vec<String>,
+    /// How long a node with such a taint goes on to announce, with GRACEFUL_SHUTDOWN, in seconds (`30s`) or minutes
+    #[arg(long, env = "CLARION_DRAIN_GRACE", value_name = "DURATION", default_value = "30s", value_parser = drain_grace)]
+    drain_grace: Duration,
+}
+
+/// Whole seconds, at most a day: `30s` or `5m`.
+fn drain_grace(text: &str) -> Result<Duration, String> {
+    match duration::whole_seconds(text) {
+        Some(seconds @ 0..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("whole seconds between 0s and 86400s, or minutes, are needed".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +57,9 @@ impl Serving {
             adopt_class_less: self.class_less == ClassLess::Adopt,
             frr_k8s_namespace: self.frr_k8s_namespace.clone(),
             metallb_shares_across_namespaces: self.metallb_sharing_across_namespaces,
+            ignore_exclude_label: self.ignore_exclude_lb,
+            drain_taints: self.drain_taints.clone(),
+            drain_grace: i64::try_from(self.drain_grace.as_secs()).unwrap_or(i64::MAX),
         }
     }
 }

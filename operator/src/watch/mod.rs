@@ -29,6 +29,8 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     const KIND: Kind;
     /// Clarion can do without: FRR-K8s may not be installed, or the API server too old.
     const OPTIONAL: bool = false;
+    /// Only the object of this name is looked at.
+    const ONLY: Option<&str> = None;
 
     /// Takes from an object what a plan needs.
     fn project(source: Self::Source) -> Object<Self>;
@@ -84,11 +86,12 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     spawn::<Aliases>(client, &sender);
     spawn::<w::Configuration>(client, &sender);
     spawn::<w::Session>(client, &sender);
+    spawn::<w::FrrSchema>(client, &sender);
     receiver
 }
 
 /// The kinds that must be known completely before anything is written.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
@@ -101,6 +104,7 @@ pub const KINDS: [Kind; 12] = [
     Kind::CommunityAlias,
     Kind::FRRConfiguration,
     Kind::BGPSessionState,
+    Kind::CustomResourceDefinition,
 ];
 
 /// One list of every kind that a plan looks at.
@@ -119,6 +123,7 @@ pub async fn snapshot(client: &Client) -> Result<World, Error> {
     list::<Aliases>(client, &mut world).await?;
     world.frr_k8s_installed = list::<w::Configuration>(client, &mut world).await?;
     list::<w::Session>(client, &mut world).await?;
+    list::<w::FrrSchema>(client, &mut world).await?;
     Ok(world)
 }
 
@@ -128,7 +133,7 @@ const PAGE: u32 = 500;
 /// Lists one kind; tells whether the API server knows it.
 async fn list<T: Watched>(client: &Client, world: &mut World) -> Result<bool, Error> {
     let api = Api::<T::Source>::all(client.clone());
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams { field_selector: fields::<T>(), ..ListParams::default().limit(PAGE) };
     loop {
         let page = match api.list(&parameters).await {
             Ok(page) => page,
@@ -145,6 +150,11 @@ async fn list<T: Watched>(client: &Client, world: &mut World) -> Result<bool, Er
     }
 }
 
+/// What picks the one object that is looked at, if it is only one.
+fn fields<T: Watched>() -> Option<String> {
+    T::ONLY.map(|name| format!("metadata.name={name}"))
+}
+
 fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
     let (api, sender) = (Api::<T::Source>::all(client.clone()), sender.clone());
     tokio::spawn(async move { run::<T>(api, sender).await });
@@ -154,7 +164,8 @@ fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
 async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
     let mut missing = false;
     loop {
-        let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
+        let config = watcher::Config { field_selector: fields::<T>(), ..watcher::Config::default() };
+        let mut events = pin!(watcher(api.clone(), config));
         let mut failures = 0_u32;
         while let Some(event) = events.next().await {
             let change = match event {

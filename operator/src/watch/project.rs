@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 
 use clarion_api::{
     self as api, ObjectMeta,
-    frr::{BGPSessionState, BgpSessionStateStatus, FRRConfiguration},
+    frr::{BGPSessionState, BgpSessionStateStatus, CRD, FRRConfiguration, field},
     names,
 };
 use clarion_core::{
     World,
     world::{
-        Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, Kind, Meta, Namespace, Node, Object,
-        ObjectName, Port, Protocol, Service, ServiceCidr, Session,
+        Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta, Namespace, Node,
+        Object, ObjectName, Port, Protocol, Service, ServiceCidr, Session, Taint,
     },
 };
 use ipnet::IpNet;
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as networking};
+use k8s_openapi::{
+    api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as networking},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    },
+};
 use serde_json::Value;
 
 use super::{Watched, lenient::Lenient};
@@ -129,10 +134,19 @@ impl Watched for Node {
 
     fn project(source: core::Node) -> Object<Self> {
         let spec = source.spec.unwrap_or_default();
-        let addresses = source.status.and_then(|status| status.addresses).unwrap_or_default();
+        let status = source.status.unwrap_or_default();
+        let taints = spec.taints.unwrap_or_default().into_iter();
+        let is_unavailable =
+            |condition: &core::NodeCondition| condition.type_ == "NetworkUnavailable" && condition.status == "True";
+        let annotations = source.metadata.annotations.as_ref();
         let value = Self {
-            addresses: addresses.iter().filter_map(|address| address.address.parse().ok()).collect(),
+            addresses: status.addresses.iter().flatten().filter_map(|address| address.address.parse().ok()).collect(),
             pod_cidrs: cidrs(spec.pod_cidrs),
+            taints: taints
+                .map(|taint| Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect })
+                .collect(),
+            network_unavailable: status.conditions.iter().flatten().any(is_unavailable),
+            withdraw_at: annotations.and_then(|annotations| annotations.get(names::WITHDRAW_AT_ANNOTATION)).cloned(),
         };
         Object { meta: meta(source.metadata), value }
     }
@@ -222,6 +236,37 @@ impl Watched for Configuration {
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.configurations
     }
+}
+
+impl Watched for FrrSchema {
+    type Source = CustomResourceDefinition;
+
+    const KIND: Kind = Kind::CustomResourceDefinition;
+    const ONLY: Option<&str> = Some(CRD);
+
+    fn project(source: CustomResourceDefinition) -> Object<Self> {
+        let served = source.spec.versions.iter().find(|version| version.served && version.storage);
+        let schema = served.and_then(|version| version.schema.as_ref()).and_then(|s| s.open_api_v3_schema.as_ref());
+        let lacks = schema.map(|schema| field::ALL.into_iter().filter(|path| !has(schema, path)).collect());
+        Object { meta: meta(source.metadata), value: Self { lacks: lacks.unwrap_or_default() } }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.frr_k8s_schema
+    }
+}
+
+/// Whether a schema has a field, by its path. Of a list, the fields of its items count.
+fn has(schema: &JSONSchemaProps, path: &str) -> bool {
+    let mut schema = Some(schema);
+    for name in path.split('.') {
+        let known = schema.and_then(|schema| schema.properties.as_ref()).and_then(|properties| properties.get(name));
+        schema = match known.and_then(|known| known.items.as_ref()) {
+            Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items),
+            _ => known,
+        };
+    }
+    schema.is_some()
 }
 
 impl Watched for Session {

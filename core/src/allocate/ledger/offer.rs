@@ -9,8 +9,8 @@ use std::{
 use super::{Ledger, index_of, number};
 use crate::{
     address_set::{AddressSet, Family},
+    annotation::Refusal,
     allocate::{
-        annotation::Refusal,
         candidates::Candidates,
         hashed,
         request::Want,

@@ -1,0 +1,402 @@
+//! Addresses, advertisements and endpoints to routes: which prefix is announced by which advertisements, and from where.
+
+mod limit;
+mod reach;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use clarion_api::{Timestamp, names};
+use ipnet::IpNet;
+
+use self::reach::Reach;
+use crate::{
+    address_set::{AddressRange, Family},
+    allocate::Allocation,
+    annotation::{Refusal, annotation, quote},
+    config::{Config, Pool, community},
+    endpoints::Endpoints,
+    finding::{Findings, Reason},
+    hosts::Hosts,
+    session::Sessions,
+    world::{Kind, Object, ObjectName, ObjectRef, Service, World},
+};
+
+/// What is to be announced, and what is not and why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Announcement {
+    /// The routes in the order of their prefixes.
+    pub routes: BTreeMap<IpNet, Route>,
+    /// By Service: why it is not announced.
+    pub silent: BTreeMap<ObjectName, (Reason, String)>,
+    /// By Service: what else is to be told of how it is announced.
+    pub remarks: BTreeMap<ObjectName, String>,
+    /// The prefixes that are to announce an address, where that is not its own /32 or /128 alone.
+    pub aggregates: BTreeMap<IpAddr, BTreeSet<IpNet>>,
+}
+
+/// A prefix to announce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Who wants it announced, the oldest advertisement first.
+    pub requests: Vec<Request>,
+    /// From these hosts only, by index; from all if `None`.
+    pub hosts: Option<BTreeSet<usize>>,
+    /// No pool holds the address any more: whatever announced it goes on.
+    pub retained: bool,
+}
+
+/// What an advertisement wants of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// The advertisement, by index.
+    pub advertisement: usize,
+    /// Communities that Services ask for and the advertisement permits.
+    pub communities: BTreeSet<String>,
+}
+
+impl Route {
+    fn unite(&mut self, request: Request) {
+        match self.requests.binary_search_by_key(&request.advertisement, |known| known.advertisement) {
+            Ok(known) => {
+                if let Some(known) = self.requests.get_mut(known) {
+                    known.communities.extend(request.communities);
+                }
+            }
+            Err(place) => self.requests.insert(place, request),
+        }
+    }
+}
+
+/// What one Service says of one of its addresses.
+struct Claim<'w> {
+    address: IpAddr,
+    service: &'w Object<Service>,
+    spread: Spread,
+    requests: Vec<Request>,
+    retained: bool,
+}
+
+/// From where a Service can be reached.
+#[derive(Clone, Debug)]
+enum Spread {
+    /// From every node: kube-proxy forwards to wherever an endpoint is.
+    Everywhere,
+    /// From the hosts that have an endpoint (`externalTrafficPolicy: Local`).
+    On(BTreeSet<usize>),
+}
+
+/// Finds the routes of all Services that have an address in their status.
+pub fn announce(
+    world: &World,
+    config: &Config,
+    allocation: &Allocation,
+    hosts: &Hosts,
+    sessions: &Sessions,
+    findings: &mut Findings,
+) -> Announcement {
+    let mut stage = Stage {
+        config,
+        hosts,
+        endpoints: Endpoints::new(world),
+        reach: Reach::new(world.now, config, hosts, sessions),
+        aggregates: BTreeMap::new(),
+        announcement: Announcement::default(),
+        findings,
+    };
+    let mut claims = Vec::new();
+    for seated in allocation.seats().filter(|seated| seated.served) {
+        let service = seated.service;
+        match stage.claims(service, seated.kept()) {
+            Ok(found) => claims.extend(found),
+            Err(why) => drop(stage.announcement.silent.insert(service.meta.name.clone(), why)),
+        }
+    }
+    claims.sort_by_key(|claim| claim.address);
+    for sharers in claims.chunk_by_mut(|a, b| a.address == b.address) {
+        stage.address(sharers);
+    }
+    stage.limit();
+    stage.tell_of_families();
+    stage.announcement
+}
+
+struct Stage<'w, 'a> {
+    config: &'w Config,
+    hosts: &'w Hosts<'w>,
+    endpoints: Endpoints<'w>,
+    reach: Reach<'w>,
+    /// Whether the aggregate of a pool is wholly of the pool.
+    aggregates: BTreeMap<(usize, IpNet), bool>,
+    announcement: Announcement,
+    findings: &'a mut Findings,
+}
+
+impl<'w> Stage<'w, '_> {
+    /// What one Service wants announced, or why it wants nothing.
+    fn claims(
+        &mut self,
+        service: &'w Object<Service>,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<Claim<'w>>, (Reason, String)> {
+        if addresses.is_empty() {
+            return Err((Reason::NoAddress, "the Service has no address yet".to_owned()));
+        }
+        let spread = self.spread(service)?;
+        let (asked, mut refused) = communities(self.config, service);
+        let mut permitted = BTreeSet::new();
+        let (mut claims, mut quiet) = (Vec::with_capacity(addresses.len()), true);
+        for address in addresses {
+            let pool = self.config.pools.of(*address);
+            quiet &= pool.is_some_and(|pool| !pool.announce);
+            let requests = self.requests(pool, service, &asked, &mut permitted);
+            let in_status = service.value.addresses.contains(address);
+            if !requests.is_empty() || pool.is_none() {
+                claims.push((in_status, *address, requests, pool.is_none()));
+            }
+        }
+        if claims.is_empty() && quiet {
+            return Err((Reason::NotToBeAnnounced, "its pools have announce: false".to_owned()));
+        }
+        if claims.is_empty() {
+            let message = "no valid LoadBalancerAdvertisement fits its pool and labels";
+            return Err((Reason::NoAdvertisement, message.to_owned()));
+        }
+        refused.extend(asked.iter().filter(|value| !permitted.contains(*value)).map(|value| {
+            format!("no LoadBalancerAdvertisement of it has the community {value} in allowedCommunities")
+        }));
+        if !refused.is_empty() {
+            let id = ObjectRef::new(Kind::Service, service.meta.name.clone());
+            self.findings.warning(id, Reason::NotPermitted, refused.join("; "));
+            self.announcement.remarks.insert(service.meta.name.clone(), refused.join("; "));
+        }
+        let claims = claims.into_iter().filter(|(in_status, ..)| *in_status);
+        Ok(claims
+            .map(|(_, address, requests, retained)| {
+                Claim { address, service, spread: spread.clone(), requests, retained }
+            })
+            .collect())
+    }
+
+    fn spread(&self, service: &Object<Service>) -> Result<Spread, (Reason, String)> {
+        let name = &service.meta.name;
+        if !self.endpoints.any(name) {
+            let message = "no endpoint of the Service is ready, nor serving while it terminates";
+            return Err((Reason::NoReadyEndpoints, message.to_owned()));
+        }
+        if !service.value.is_local {
+            return Ok(Spread::Everywhere);
+        }
+        let (hosts, others) = self.endpoints.hosts(name, self.hosts);
+        if !hosts.is_empty() {
+            return Ok(Spread::On(hosts));
+        }
+        let message = if others.is_empty() {
+            "externalTrafficPolicy is Local, and none of its endpoints is on a node".to_owned()
+        } else {
+            let others = some(others.iter().copied());
+            format!(
+                "externalTrafficPolicy is Local, and its endpoints are on {others}: no Node of that name has a label {} of its own",
+                names::HOSTNAME_LABEL
+            )
+        };
+        Err((Reason::NoNode, message))
+    }
+
+    /// The advertisements that fit, each with the communities that it permits.
+    fn requests(
+        &self,
+        pool: Option<&Pool>,
+        service: &Object<Service>,
+        asked: &BTreeSet<String>,
+        permitted: &mut BTreeSet<String>,
+    ) -> Vec<Request> {
+        let advertisements = self.config.advertisements.iter().enumerate();
+        let fitting = advertisements.filter(|(_, advertisement)| advertisement.fits(pool, &service.meta.labels));
+        let request = |(index, advertisement): (usize, &crate::config::Advertisement)| {
+            let communities: BTreeSet<String> =
+                asked.intersection(&advertisement.allowed_communities).cloned().collect();
+            permitted.extend(communities.iter().cloned());
+            Request { advertisement: index, communities }
+        };
+        fitting.map(request).collect()
+    }
+
+    /// Unites what those say that have an address together.
+    ///
+    /// A sharer with `externalTrafficPolicy: Local` bounds the others to the hosts that have an endpoint of it. Where no host
+    /// has one of each, the oldest such sharer's hosts count.
+    fn address(&mut self, sharers: &mut [Claim<'w>]) {
+        sharers.sort_by_key(|claim| claim.service.meta.seniority());
+        let local = || {
+            sharers.iter().filter_map(|claim| match &claim.spread {
+                Spread::On(hosts) => Some((claim, hosts)),
+                Spread::Everywhere => None,
+            })
+        };
+        let common = local().map(|(_, hosts)| hosts.clone()).reduce(|all, hosts| &all & &hosts);
+        let hosts = match (common, local().next()) {
+            (Some(common), Some((oldest, hosts))) if common.is_empty() => {
+                for (claim, own) in local().filter(|(_, own)| own.is_disjoint(hosts)) {
+                    let message = format!(
+                        "{} is announced from the nodes with endpoints of {}, which shares it and is older, and there is no endpoint of this Service (externalTrafficPolicy: Local)",
+                        claim.address, oldest.service.meta.name
+                    );
+                    debug_assert!(!own.is_empty());
+                    self.announcement.silent.insert(claim.service.meta.name.clone(), (Reason::NoNode, message));
+                }
+                Some(hosts.clone())
+            }
+            (common, _) => common,
+        };
+        let Some(address) = sharers.first().map(|claim| claim.address) else { return };
+        let retained = sharers.iter().any(|claim| claim.retained);
+        let mut prefixes: BTreeSet<IpNet> = BTreeSet::new();
+        for request in sharers.iter_mut().flat_map(|claim| std::mem::take(&mut claim.requests)) {
+            let prefix = match hosts {
+                None => self.prefix(request.advertisement, address),
+                // An aggregate would bring traffic for addresses that have no endpoint here.
+                Some(_) => IpNet::from(address),
+            };
+            prefixes.insert(prefix);
+            let route = self.announcement.routes.entry(prefix).or_default();
+            route.hosts.clone_from(&hosts);
+            route.unite(request);
+        }
+        if retained {
+            let own = IpNet::from(address);
+            let route = self.announcement.routes.entry(own).or_default();
+            (route.retained, route.hosts) = (true, hosts.clone());
+            prefixes.insert(own);
+        }
+        if !retained {
+            self.tell_of_reach(address, &prefixes, hosts.as_ref(), sharers);
+        }
+        if prefixes.iter().any(|prefix| *prefix != IpNet::from(address)) {
+            self.announcement.aggregates.insert(address, prefixes);
+        }
+    }
+
+    /// Tells those who have an address if nobody can announce it, or not for long.
+    fn tell_of_reach(
+        &mut self,
+        address: IpAddr,
+        prefixes: &BTreeSet<IpNet>,
+        hosts: Option<&BTreeSet<usize>>,
+        sharers: &[Claim],
+    ) {
+        let routes = prefixes.iter().filter_map(|prefix| self.announcement.routes.get(prefix));
+        let advertisements: Vec<usize> =
+            routes.flat_map(|route| route.requests.iter().map(|request| request.advertisement)).collect();
+        match self.reach.until(&advertisements, Family::of(address), hosts) {
+            reach::Until::Ever => {}
+            reach::Until::Time(at) => {
+                for claim in sharers {
+                    let remark = self.announcement.remarks.entry(claim.service.meta.name.clone()).or_default();
+                    let separator = if remark.is_empty() { "" } else { "; " };
+                    *remark = format!("{remark}{separator}{}", last_advertiser(address, at));
+                }
+            }
+            reach::Until::Never => {
+                let message = format!(
+                    "no node can announce {address}: {}",
+                    self.reach.why_not(&advertisements, Family::of(address), hosts)
+                );
+                for claim in sharers {
+                    let name = claim.service.meta.name.clone();
+                    self.announcement.silent.entry(name).or_insert((Reason::NoNode, message.clone()));
+                }
+            }
+        }
+    }
+
+    /// The prefix by which an advertisement announces an address: an aggregate, if all of it is of the pool.
+    fn prefix(&mut self, advertisement: usize, address: IpAddr) -> IpNet {
+        let own = IpNet::from(address);
+        let Some(advertisement) = self.config.advertisements.get(advertisement) else { return own };
+        let prefix = advertisement.prefix(address);
+        if prefix == own {
+            return own;
+        }
+        let Some((index, pool)) =
+            self.config.pools.index_of(address).and_then(|index| Some((index, self.config.pools.get(index)?)))
+        else {
+            return own;
+        };
+        let whole = *self.aggregates.entry((index, prefix)).or_insert_with(|| {
+            let range = AddressRange::from(prefix);
+            pool.ranges.size_within(range) == range.span().saturating_add(1)
+        });
+        if whole {
+            return prefix;
+        }
+        let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster(&advertisement.name));
+        let message = format!(
+            "{prefix} is not wholly in the ranges of LoadBalancerPool {}: its addresses are announced by themselves",
+            pool.name
+        );
+        self.findings.warning(id, Reason::NotAggregated, message);
+        own
+    }
+
+    /// Tells of hosts where no session carries the family of what is announced.
+    fn tell_of_families(&mut self) {
+        let mut used: BTreeSet<(usize, Family)> = BTreeSet::new();
+        for (prefix, route) in &self.announcement.routes {
+            let family = Family::of(prefix.addr());
+            used.extend(route.requests.iter().map(|request| (request.advertisement, family)));
+        }
+        for (index, family) in used {
+            let Some(advertisement) = self.config.advertisements.get(index) else { continue };
+            let without = self.reach.without(index, family);
+            let names = some(without.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name));
+            if !without.is_empty() {
+                let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster(&advertisement.name));
+                let message = format!(
+                    "{} prefixes are not announced on {names}: no session with its peers carries {} there; dualStackAddressFamily or another RouterPeer would",
+                    family.name(),
+                    family.name()
+                );
+                self.findings.warning(id, Reason::NotCarried, message);
+            }
+        }
+    }
+}
+
+/// The communities that a Service asks for, and what is wrong with the others.
+fn communities(config: &Config, service: &Object<Service>) -> (BTreeSet<String>, Vec<String>) {
+    let (mut asked, mut refused) = (BTreeSet::new(), Vec::new());
+    let list = annotation(&service.value, names::COMMUNITIES)
+        .and_then(|found| Ok(found.map(|found| Ok::<_, Refusal>((found, found.entries()?))).transpose()?));
+    let (found, entries) = match list {
+        Ok(Some(found)) => found,
+        Ok(None) => return (asked, refused),
+        Err(refusal) => return (asked, vec![refusal.message]),
+    };
+    for text in entries {
+        match community(text).or_else(|| config.aliases.get(text).cloned()) {
+            Some(value) => drop(asked.insert(value)),
+            None => refused.push(format!(
+                "{}: {} is neither a community nor an alias of a CommunityAlias",
+                found.key,
+                quote(text)
+            )),
+        }
+    }
+    (asked, refused)
+}
+
+fn last_advertiser(address: IpAddr, at: Timestamp) -> String {
+    format!("all that announce {address} are being drained: from {at} on nobody announces it")
+}
+
+/// The first few of some names.
+fn some<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const NAMED: usize = 3;
+    let names: Vec<&str> = names.collect();
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}

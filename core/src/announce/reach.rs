@@ -1,0 +1,159 @@
+//! Which hosts can announce by an advertisement at all: it selects them, they announce, and a session with one of its peers
+//! carries the family.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clarion_api::Timestamp;
+
+use crate::{
+    address_set::Family,
+    config::{Config, selected},
+    hosts::{Hosts, Standing},
+    session::Sessions,
+};
+
+/// How long something can be announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// Not at all.
+    Never,
+    /// All that announce it are being drained, the last of them until then.
+    Time(Timestamp),
+    /// Nothing ends it.
+    Ever,
+}
+
+/// The hosts of every advertisement.
+pub struct Reach<'w> {
+    config: &'w Config,
+    hosts: &'w Hosts<'w>,
+    /// By advertisement, and IPv4 or IPv6: the hosts, and how long they announce.
+    by_advertisement: Vec<[BTreeMap<usize, Until>; 2]>,
+    /// By advertisement, and IPv4 or IPv6: hosts with sessions with its peers, none of which carries the family.
+    without: Vec<[BTreeSet<usize>; 2]>,
+    /// What holds for all hosts together, by advertisements and family.
+    known: BTreeMap<(Vec<usize>, Family), Until>,
+}
+
+fn place(family: Family) -> usize {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1,
+    }
+}
+
+impl<'w> Reach<'w> {
+    /// Finds them out.
+    pub fn new(now: Timestamp, config: &'w Config, hosts: &'w Hosts<'w>, sessions: &Sessions) -> Self {
+        let count = config.advertisements.len();
+        let mut by_advertisement = vec![[BTreeMap::new(), BTreeMap::new()]; count];
+        let mut without = vec![[BTreeSet::new(), BTreeSet::new()]; count];
+        for class in &sessions.classes {
+            for index in &class.advertisements {
+                let Some(advertisement) = config.advertisements.get(*index) else { continue };
+                let told = class.sessions.iter().filter_map(|session| session.of(config));
+                let told: Vec<_> = told.filter(|(peer, _)| advertisement.tells(&peer.name)).collect();
+                for family in Family::ALL {
+                    let until = |at: Option<Timestamp>| match at {
+                        None => Until::Ever,
+                        Some(at) if now < at => Until::Time(at),
+                        Some(_) => Until::Never,
+                    };
+                    let carrying = || told.iter().filter(|(_, terms)| terms.carries(family));
+                    let sessions = carrying().map(|(peer, _)| until(peer.withdraw_at)).max();
+                    let lists = (by_advertisement.get_mut(*index), without.get_mut(*index));
+                    let (Some([v4, v6]), Some([none_v4, none_v6])) = lists else { continue };
+                    let (reached, none) = if family == Family::V4 { (v4, none_v4) } else { (v6, none_v6) };
+                    if sessions.is_none() && !told.is_empty() {
+                        none.extend(&class.hosts);
+                    }
+                    let Some(sessions) = sessions.filter(|until| *until > Until::Never) else { continue };
+                    reached.extend(class.hosts.iter().filter_map(|host| {
+                        let standing = hosts.get(*host)?.standing;
+                        Some((*host, sessions.min(standing.deadline().map_or(Until::Ever, Until::Time))))
+                    }));
+                }
+            }
+        }
+        Self { config, hosts, by_advertisement, without, known: BTreeMap::new() }
+    }
+
+    /// The hosts that can announce by this advertisement.
+    pub fn of(&self, advertisement: usize, family: Family) -> impl Iterator<Item = usize> {
+        self.list(advertisement, family).into_iter().flatten().map(|(host, _)| *host)
+    }
+
+    fn list(&self, advertisement: usize, family: Family) -> Option<&BTreeMap<usize, Until>> {
+        self.by_advertisement.get(advertisement)?.get(place(family))
+    }
+
+    /// The hosts that have sessions with its peers, none of which carries the family.
+    pub fn without(&self, advertisement: usize, family: Family) -> BTreeSet<usize> {
+        self.without.get(advertisement).and_then(|lists| lists.get(place(family))).cloned().unwrap_or_default()
+    }
+
+    /// How long any of these hosts announces by one of these advertisements.
+    pub fn until(&mut self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> Until {
+        let Some(hosts) = hosts else {
+            if let Some(known) = self.known.get(&(advertisements.to_vec(), family)) {
+                return *known;
+            }
+            let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
+            let until = lists.flat_map(BTreeMap::values).copied().max().unwrap_or(Until::Never);
+            self.known.insert((advertisements.to_vec(), family), until);
+            return until;
+        };
+        let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
+        lists.flat_map(|list| hosts.iter().filter_map(|host| list.get(host))).copied().max().unwrap_or(Until::Never)
+    }
+
+    /// Why none of these hosts announces by one of these advertisements, in words.
+    pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
+        let (whose, these): (&str, Vec<usize>) = match hosts {
+            None => ("nodes", (0..self.hosts.list.len()).collect()),
+            Some(hosts) => ("nodes with endpoints of it", hosts.iter().copied().collect()),
+        };
+        let these: Vec<_> = these.into_iter().filter_map(|host| self.hosts.get(host)).collect();
+        let count = these.len();
+        if count == 0 {
+            return "there are no Nodes".to_owned();
+        }
+        let mut kept_off: BTreeMap<&str, usize> = BTreeMap::new();
+        for host in these.iter().filter(|host| !host.standing.announces()) {
+            *kept_off.entry(host.standing.about()).or_default() += 1;
+        }
+        let silent: usize = kept_off.values().sum();
+        if silent == count {
+            let parts: Vec<String> = match kept_off.len() {
+                1 if count == 1 => kept_off.keys().map(|about| format!("the only one of the {whose} is {about}")).collect(),
+                1 => kept_off.keys().map(|about| format!("all {count} {whose} are {about}")).collect(),
+                _ => kept_off.iter().map(|(about, number)| format!("of {count} {whose} {number}: {about}")).collect(),
+            };
+            return parts.join("; ");
+        }
+        let aside = if silent == 0 { "" } else { " that announces" };
+        let advertisements: Vec<_> =
+            advertisements.iter().filter_map(|index| self.config.advertisements.get(*index)).collect();
+        let names = advertisements.iter().map(|advertisement| advertisement.name.as_str()).collect::<Vec<_>>().join(", ");
+        let chosen: Vec<_> = these
+            .iter()
+            .filter(|host| host.standing.announces())
+            .filter(|host| advertisements.iter().any(|a| host.all(|labels| selected(&a.nodes, labels))))
+            .collect();
+        if chosen.is_empty() {
+            return format!("none of the {whose}{aside} is selected by the nodeSelectors of {names}");
+        }
+        let told = |name: &str| advertisements.iter().any(|advertisement| advertisement.tells(name));
+        let draining = self.config.peers.iter().any(|peer| told(&peer.name) && peer.withdraw_at.is_some());
+        let drained = if draining { ", and is not drained" } else { "" };
+        format!(
+            "no RouterPeer that LoadBalancerAdvertisement {names} tells has a session with one of the {whose}{aside} and carries {}{drained}",
+            family.name()
+        )
+    }
+
+    /// Whether the host is about to stop announcing.
+    pub fn is_draining(&self, host: usize) -> bool {
+        self.hosts.get(host).is_some_and(|host| matches!(host.standing, Standing::Drains(_)))
+    }
+}

@@ -1,0 +1,249 @@
+//! Routes and sessions to FRRConfigurations: one base object for each class of hosts, with what all of them announce, and an
+//! overlay for each host that announces something of its own.
+//!
+//! The base carries the sessions of its hosts even if it announces nothing. What FRR-K8s lets one of several objects leave
+//! out (router ID, BFD profile, next hop) stands in the base only, so that it can be changed there by one write.
+
+mod before;
+mod fuse;
+mod linger;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use clarion_api::{Timestamp, names};
+use ipnet::IpNet;
+
+use self::before::Before;
+use crate::{
+    address_set::Family,
+    announce::{Announcement, Request, Route},
+    config::{Advertisement, Config, Peer, Terms},
+    finding::{Findings, Reason},
+    hash::hash,
+    hosts::Hosts,
+    layer::{Attributes, Layer, Router, Session},
+    session::{Class, Sessions},
+    world::{Kind, ObjectName, ObjectRef, World},
+};
+
+/// What is to be, by the name of the FRRConfiguration.
+pub type Layout = BTreeMap<String, Layer>;
+
+/// Builds the objects for all classes.
+pub fn compose(
+    world: &World,
+    config: &Config,
+    hosts: &Hosts,
+    sessions: &Sessions,
+    announcement: &Announcement,
+    findings: &mut Findings,
+) -> Layout {
+    let mut own: BTreeMap<usize, Vec<(&IpNet, &Route)>> = BTreeMap::new();
+    for (prefix, route) in &announcement.routes {
+        for host in route.hosts.iter().flatten() {
+            own.entry(*host).or_default().push((prefix, route));
+        }
+    }
+    let mut composer = Composer { now: world.now, config, hosts, before: Before::new(world), findings };
+    let mut layout = Layout::new();
+    for class in &sessions.classes {
+        let mut draft = composer.draft(class, announcement, &own);
+        composer.linger(class, &mut draft);
+        composer.fuse(class, &mut draft);
+        layout.insert(format!("{}{}", names::BASE_PREFIX, hash(&class.identity)), draft.base);
+        for (host, overlay) in draft.overlays {
+            let Some(host) = hosts.get(host) else { continue };
+            layout.insert(format!("{}{}", names::OVERLAY_PREFIX, hash(host.name)), overlay);
+        }
+    }
+    composer.tell_of_drains();
+    layout
+}
+
+/// The objects of a class.
+struct Draft {
+    base: Layer,
+    /// By host.
+    overlays: BTreeMap<usize, Layer>,
+}
+
+struct Composer<'w, 'f> {
+    now: Timestamp,
+    config: &'w Config,
+    hosts: &'w Hosts<'w>,
+    before: Before<'w>,
+    findings: &'f mut Findings,
+}
+
+impl<'w> Composer<'w, '_> {
+    fn draft(
+        &mut self,
+        class: &Class,
+        announcement: &Announcement,
+        own: &BTreeMap<usize, Vec<(&IpNet, &Route)>>,
+    ) -> Draft {
+        let names = class.hosts.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name.to_owned());
+        let mut base = Layer { hosts: names.collect(), ..Layer::default() };
+        let before = self.before.of_class(&base.hosts);
+        let shared: Vec<_> = announcement.routes.iter().filter(|(_, route)| route.hosts.is_none()).collect();
+        for session in &class.sessions {
+            let Some((peer, terms)) = session.of(self.config) else { continue };
+            let router = base.content.routers.entry(terms.vrf.clone()).or_insert_with(|| Router::new(terms.my_asn));
+            if router.id.is_none() {
+                router.id.clone_from(&terms.router_id);
+            }
+            let mut session = Session::new(terms.neighbor.clone());
+            if let Some(bfd) = &terms.bfd {
+                session.bfd_profile = Some(bfd.name.clone());
+                base.content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
+            }
+            session.next_hop.clone_from(&terms.next_hop);
+            session.routes = self.offers(class, peer, terms, &shared, &before);
+            router.sessions.insert(session.key(), session);
+        }
+        let mut overlays = BTreeMap::new();
+        for index in &class.hosts {
+            let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
+            let before = self.before.of_host(host.name);
+            let mut overlay = Layer { hosts: BTreeSet::from([host.name.to_owned()]), ..Layer::default() };
+            for session in &class.sessions {
+                let Some((peer, terms)) = session.of(self.config) else { continue };
+                let offers = self.offers(class, peer, terms, routes, &before);
+                if !offers.is_empty() {
+                    overlay.content.add(&terms.vrf, terms.my_asn, &terms.neighbor, offers);
+                }
+            }
+            if !overlay.content.routers.is_empty() {
+                overlays.insert(*index, overlay);
+            }
+        }
+        Draft { base, overlays }
+    }
+
+    /// What hosts of a class offer to a peer. A route that only advertisements ask for that are not known in full, or that
+    /// nothing asks for although nobody took it away, stays as it is where it is.
+    fn offers(
+        &mut self,
+        class: &Class,
+        peer: &Peer,
+        terms: &Terms,
+        routes: &[(&IpNet, &Route)],
+        before: &[&Layer],
+    ) -> BTreeMap<IpNet, Attributes> {
+        let draining = class.draining || peer.withdraw_at.is_some();
+        if peer.withdraw_at.is_some_and(|at| at <= self.now) {
+            return BTreeMap::new();
+        }
+        let key = terms.key();
+        let mut offers = Vec::with_capacity(routes.len());
+        // Most routes are asked for by the same advertisements.
+        let mut last: Option<(&[Request], Offer)> = None;
+        for (prefix, route) in routes.iter().filter(|(prefix, _)| terms.carries(Family::of(prefix.addr()))) {
+            let offer = match last.take().filter(|(requests, _)| *requests == route.requests.as_slice()) {
+                Some((_, offer)) => offer,
+                None => self.offer(class, peer, &route.requests),
+            };
+            let attributes = match &offer {
+                Offer::Attributes(attributes) => Some(attributes.clone()),
+                Offer::AsBefore => before::route(before, &terms.vrf, &key, prefix).cloned(),
+                Offer::Nothing if route.retained => before::route(before, &terms.vrf, &key, prefix).cloned(),
+                Offer::Nothing => None,
+            };
+            let attributes = attributes.map(|attributes| if draining { attributes.draining() } else { attributes });
+            offers.extend(attributes.map(|attributes| (**prefix, attributes)));
+            last = Some((&route.requests, offer));
+        }
+        offers.into_iter().collect()
+    }
+
+    fn offer(&mut self, class: &Class, peer: &Peer, requests: &[Request]) -> Offer {
+        let telling = requests.iter().filter(|request| class.advertisements.contains(&request.advertisement));
+        let telling =
+            telling.filter_map(|request| Some((request, self.config.advertisements.get(request.advertisement)?)));
+        let telling: Vec<_> = telling.filter(|(_, advertisement)| advertisement.tells(&peer.name)).collect();
+        let valid: Vec<_> = telling.iter().copied().filter(|(_, advertisement)| !advertisement.frozen).collect();
+        if !valid.is_empty() {
+            Offer::Attributes(self.attributes(&valid, peer))
+        } else if telling.is_empty() {
+            Offer::Nothing
+        } else {
+            Offer::AsBefore
+        }
+    }
+
+    /// What several advertisements say together: all communities, and the local preference and the prepend of the oldest that
+    /// has one.
+    fn attributes(&mut self, telling: &[(&Request, &Advertisement)], peer: &Peer) -> Attributes {
+        let mut attributes = Attributes::default();
+        for (request, advertisement) in telling {
+            attributes.communities.extend(advertisement.communities.iter().cloned());
+            attributes.communities.extend(request.communities.iter().cloned());
+        }
+        let advertisements = || telling.iter().map(|(_, advertisement)| *advertisement);
+        attributes.local_pref =
+            self.oldest("localPref", advertisements().map(|a| (a.name.as_str(), a.local_pref)), peer);
+        attributes.as_path_prepend =
+            self.oldest("asPathPrepend", advertisements().map(|a| (a.name.as_str(), a.as_path_prepend)), peer);
+        attributes
+    }
+
+    /// The value of the oldest advertisement that has one. Tells of others that have another.
+    fn oldest<'n, T: Copy + PartialEq + std::fmt::Display>(
+        &mut self,
+        field: &str,
+        values: impl Iterator<Item = (&'n str, Option<T>)>,
+        peer: &Peer,
+    ) -> Option<T> {
+        let mut values = values.filter_map(|(name, value)| Some((name, value?)));
+        let (older, chosen) = values.next()?;
+        for (name, value) in values.filter(|(_, value)| *value != chosen) {
+            let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster(name));
+            let message = format!(
+                "{field} is {value}, but the older LoadBalancerAdvertisement {older} gives the same addresses {chosen} towards {}",
+                peer.name
+            );
+            self.findings.error(id, Reason::AttributeConflict, message);
+        }
+        Some(chosen)
+    }
+
+    /// Tells of peers that are taken off the network.
+    fn tell_of_drains(&mut self) {
+        for peer in &self.config.peers {
+            let Some(at) = peer.withdraw_at else { continue };
+            let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+            let message = if at <= self.now {
+                format!("drained: since {at} nothing is announced to it")
+            } else {
+                format!("being drained: announced with GRACEFUL_SHUTDOWN (RFC 8326) until {at}, then withdrawn")
+            };
+            self.findings.warning(id, Reason::Draining, message);
+        }
+    }
+}
+
+/// What is offered of a route.
+enum Offer {
+    /// Nothing is asked for.
+    Nothing,
+    /// Whatever there is already.
+    AsBefore,
+    /// The route, with these.
+    Attributes(Attributes),
+}
+
+/// All prefixes that the layout announces somewhere.
+pub fn announced(layout: &Layout) -> BTreeSet<IpNet> {
+    layout.values().flat_map(|layer| layer.content.prefixes()).collect()
+}
+
+/// Whether one of the prefixes that are to announce an address is announced.
+pub fn announces(announced: &BTreeSet<IpNet>, announcement: &Announcement, address: IpAddr) -> bool {
+    match announcement.aggregates.get(&address) {
+        Some(prefixes) => prefixes.iter().any(|prefix| announced.contains(prefix)),
+        None => announced.contains(&IpNet::from(address)),
+    }
+}

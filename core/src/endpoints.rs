@@ -1,0 +1,61 @@
+//! Which endpoints of a Service take traffic, as kube-proxy sees it (KEP-1669): the ready ones or, if none is ready anywhere,
+//! those that serve while they terminate.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    hosts::Hosts,
+    world::{EndpointSlice, Object, ObjectName, World},
+};
+
+/// The endpoints of all Services.
+pub struct Endpoints<'w> {
+    /// In the order of their Services.
+    slices: Vec<&'w Object<EndpointSlice>>,
+}
+
+impl<'w> Endpoints<'w> {
+    /// Sorts the EndpointSlices of a world.
+    #[must_use]
+    pub fn new(world: &'w World) -> Self {
+        let mut slices: Vec<_> = world.endpoint_slices.iter().collect();
+        slices.sort_unstable_by_key(|slice| key(slice));
+        Self { slices }
+    }
+
+    fn of(&self, service: &ObjectName) -> &[&'w Object<EndpointSlice>] {
+        let name = (service.namespace.as_str(), service.name.as_str());
+        let first = self.slices.partition_point(|slice| key(slice) < name);
+        let rest = self.slices.get(first..).unwrap_or_default();
+        let count = rest.iter().take_while(|slice| key(slice) == name).count();
+        rest.get(..count).unwrap_or_default()
+    }
+
+    /// Whether any endpoint of the Service takes traffic.
+    #[must_use]
+    pub fn any(&self, service: &ObjectName) -> bool {
+        let mut endpoints = self.of(service).iter().flat_map(|slice| &slice.value.endpoints);
+        endpoints.any(|endpoint| endpoint.ready || endpoint.serving_while_terminating)
+    }
+
+    /// The hosts with an endpoint of the Service that takes traffic, and the names of other nodes that have one: those that
+    /// are not known, or can't be told apart from others.
+    #[must_use]
+    pub fn hosts(&self, service: &ObjectName, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
+        let endpoints = || self.of(service).iter().flat_map(|slice| &slice.value.endpoints);
+        let any_ready = endpoints().any(|endpoint| endpoint.ready);
+        let takes = endpoints().filter(|e| if any_ready { e.ready } else { e.serving_while_terminating });
+        let (mut found, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for node in takes.filter_map(|endpoint| endpoint.node.as_deref()) {
+            match hosts.of_node(node).filter(|host| hosts.get(*host).is_some_and(crate::hosts::Host::is_single)) {
+                Some(host) => drop(found.insert(host)),
+                None => drop(others.insert(node)),
+            }
+        }
+        (found, others)
+    }
+}
+
+fn key(slice: &Object<EndpointSlice>) -> (&str, &str) {
+    (&slice.meta.name.namespace, &slice.value.service)
+}
