@@ -8,6 +8,7 @@
 //! ```
 
 pub mod address_set;
+pub mod admit;
 pub mod allocate;
 mod annotation;
 mod announce;
