@@ -1,4 +1,5 @@
-//! Random layouts on both sides, with an oracle of their own: what each host has, merged as FRR-K8s merges.
+//! Random layouts on both sides. The oracle is the daemon's merge: every state in between must merge on every host, and have
+//! what the host had and is still to have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,11 @@ use clarion_api::frr::{BfdProfile, Neighbor};
 use proptest::prelude::*;
 
 use super::*;
-use crate::layer::{Attributes, Content, Router, Session};
+use crate::{
+    admit::{self, Named},
+    layer::{Attributes, Content, Router, Session},
+    world::ObjectName,
+};
 
 /// Wishes of one class of hosts: the hold time, a router ID, and the local preference of each prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +34,7 @@ fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
         address: Some("192.0.2.1".to_owned()),
         asn: Some(1),
         hold_time: Some(format!("{}s", 90 + wish.hold)),
+        keepalive_time: Some("30s".to_owned()),
         ..Neighbor::default()
     };
     let mut session = Session::new(neighbor);
@@ -49,9 +55,21 @@ fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
     Content { routers: BTreeMap::from([(String::new(), router)]), bfd_profiles }
 }
 
-/// One class of hosts for each wish, cut into as many objects as asked for: one, shards by prefix, or one for each host.
+/// What a host's own object says beside the base of its class: nothing that the base can say for both.
+fn overlay(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
+    let mut content = content(wish, part);
+    for router in content.routers.values_mut() {
+        router.id = None;
+        router.sessions.values_mut().for_each(|session| session.bfd_profile = None);
+    }
+    content.bfd_profiles.clear();
+    content
+}
+
+/// One class of hosts for each wish, cut into as many objects as asked for: one, shards by prefix, a base and an overlay for
+/// each host, or one for each host.
 fn layout() -> impl Strategy<Value = Layout> {
-    let class = (wish(), 0..3_u8);
+    let class = (wish(), 0..4_u8);
     (prop::collection::vec(class, 1..3), prop::collection::vec(any::<prop::sample::Index>(), 4)).prop_map(
         |(classes, hosts)| {
             let mut layout = Layout::new();
@@ -71,6 +89,15 @@ fn layout() -> impl Strategy<Value = Layout> {
                             layout.insert(format!("b{number}s{shard}"), Layer { hosts: members.clone(), content });
                         }
                     }
+                    2 => {
+                        for host in &members {
+                            let hosts = BTreeSet::from([host.clone()]);
+                            let content = overlay(wish, |n| n % 2 == 1);
+                            layout.insert(format!("n{host}"), Layer { hosts, content });
+                        }
+                        let content = content(wish, |n| n % 2 == 0);
+                        layout.insert(format!("b{number}"), Layer { hosts: members, content });
+                    }
                     _ => {
                         for host in members {
                             let hosts = BTreeSet::from([host.clone()]);
@@ -88,35 +115,38 @@ type Said = BTreeMap<String, String>;
 
 /// What FRR-K8s makes of all objects for each host; an error where two of them contradict each other.
 fn merged(layout: &Layout) -> Result<BTreeMap<String, Said>, String> {
-    let mut hosts: BTreeMap<String, Said> = BTreeMap::new();
-    for layer in layout.values() {
+    let specs: Vec<_> = layout.iter().map(|(name, layer)| (ObjectName::new("n", name), layer.spec())).collect();
+    let mut objects: BTreeMap<String, Vec<Named>> = BTreeMap::new();
+    for ((name, spec), layer) in specs.iter().zip(layout.values()) {
         for host in &layer.hosts {
-            let said = hosts.entry(host.clone()).or_default();
-            for (vrf, router) in &layer.content.routers {
-                let mut say = |key: String, value: String| match said.insert(key.clone(), value.clone()) {
-                    Some(before) if before != value => Err(format!("{host}: {key}: {before} or {value}")),
-                    _ => Ok(()),
-                };
-                say(format!("asn {vrf}"), router.asn.to_string())?;
-                if let Some(id) = &router.id {
-                    say(format!("id {vrf}"), id.clone())?;
-                }
-                for (key, session) in &router.sessions {
-                    say(format!("session {vrf} {key}"), format!("{:?}", session.neighbor))?;
-                    if let Some(name) = &session.bfd_profile {
-                        let Some(profile) = layer.content.bfd_profiles.get(name) else {
-                            return Err(format!("{host}: {key} refers to {name}, which the object does not have"));
-                        };
-                        say(format!("bfd {vrf} {key}"), format!("{profile:?}"))?;
-                    }
-                    for (prefix, attributes) in &session.routes {
-                        say(format!("route {vrf} {key} {prefix}"), format!("{attributes:?}"))?;
-                    }
-                }
+            objects.entry(host.clone()).or_default().push(Named { name, spec });
+        }
+    }
+    let said = |(host, objects)| match admit::merge(objects) {
+        Ok(node) => Ok((host, said(&node))),
+        Err(refusal) => Err(format!("{host}: {refusal}")),
+    };
+    objects.into_iter().map(said).collect()
+}
+
+/// A node's configuration in single statements.
+fn said(node: &admit::NodeConfig) -> Said {
+    let mut said = Said::new();
+    for (vrf, router) in &node.routers {
+        said.insert(format!("asn {vrf}"), router.asn.to_string());
+        said.extend(router.id.iter().map(|id| (format!("id {vrf}"), id.clone())));
+        for (key, neighbor) in &router.neighbors {
+            said.insert(format!("session {vrf} {key}"), format!("{:?}", neighbor.parameters));
+            said.extend(neighbor.bfd_profile.iter().map(|name| {
+                let profile = node.bfd_profiles.get(name);
+                (format!("bfd {vrf} {key}"), format!("{profile:?}"))
+            }));
+            for (prefix, attributes) in neighbor.announced() {
+                said.insert(format!("route {vrf} {key} {prefix}"), format!("{attributes:?}"));
             }
         }
     }
-    Ok(hosts)
+    said
 }
 
 fn apply(layout: &mut Layout, name: &str, to: &Option<Layer>) {

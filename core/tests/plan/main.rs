@@ -6,4 +6,5 @@ mod cluster;
 mod combinations;
 mod random;
 mod rules;
+mod unbroken;
 mod walk;

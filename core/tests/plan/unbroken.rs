@@ -1,0 +1,268 @@
+//! Make before break, for whole plans: whatever changes, and in whatever order the writes land, every state in between merges
+//! on every host, and no address and no session goes that was there and stays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use clarion_api::{LoadBalancerAdvertisementSpec, RouterPeerSpec, Timestamp};
+use clarion_core::{
+    World,
+    admit::{self, Named, NodeConfig},
+    plan, replay,
+    world::{Endpoint, Family, ObjectName, Taint},
+};
+use ipnet::IpNet;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::cluster::*;
+
+const NODES: u8 = 4;
+const SERVICES: u8 = 4;
+
+/// Something that a user, a scheduler or time changes.
+#[derive(Clone, Debug)]
+enum Change {
+    Service(u8, bool),
+    Local(u8, bool),
+    Endpoints(u8, u8, u8),
+    Shared(u8, bool),
+    Communities(u8, bool),
+    Excluded(u8, bool),
+    Rack(u8, bool),
+    NodeGone(u8, bool),
+    DrainNode(u8, Option<u8>),
+    Tainted(u8, bool),
+    Advertisement(u8, Option<u8>),
+    Peer(u8, Option<u8>),
+    Time(u8),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let service = || 0..SERVICES;
+    let node = || 0..NODES;
+    prop_oneof![
+        2 => (service(), any::<bool>()).prop_map(|(s, there)| Change::Service(s, there)),
+        2 => (service(), any::<bool>()).prop_map(|(s, local)| Change::Local(s, local)),
+        4 => (service(), any::<u8>(), any::<u8>()).prop_map(|(s, r, t)| Change::Endpoints(s, r, t)),
+        1 => (service(), any::<bool>()).prop_map(|(s, shared)| Change::Shared(s, shared)),
+        1 => (service(), any::<bool>()).prop_map(|(s, asks)| Change::Communities(s, asks)),
+        1 => (node(), any::<bool>()).prop_map(|(n, excluded)| Change::Excluded(n, excluded)),
+        1 => (node(), any::<bool>()).prop_map(|(n, rack)| Change::Rack(n, rack)),
+        1 => (node(), any::<bool>()).prop_map(|(n, gone)| Change::NodeGone(n, gone)),
+        1 => (node(), prop::option::of(0..20_u8)).prop_map(|(n, at)| Change::DrainNode(n, at)),
+        1 => (node(), any::<bool>()).prop_map(|(n, tainted)| Change::Tainted(n, tainted)),
+        4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(a, spec)| Change::Advertisement(a, spec)),
+        4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(p, spec)| Change::Peer(p, spec)),
+        1 => (1..10_u8).prop_map(Change::Time),
+    ]
+}
+
+fn set<T: PartialEq + Clone>(
+    collection: &mut clarion_core::world::Collection<T>,
+    name: &ObjectName,
+    change: impl FnOnce(&mut clarion_core::world::Object<T>),
+) {
+    if collection.get(name).is_some() {
+        edit(collection, name, change);
+    }
+}
+
+fn happen(world: &mut World, change: &Change) {
+    let service_name = |s: &u8| ObjectName::new("ns", format!("s{s}"));
+    let node_name = |n: &u8| ObjectName::cluster(format!("n{n}"));
+    match change {
+        Change::Service(s, true) => {
+            if world.services.get(&service_name(s)).is_none() {
+                service(world, &format!("s{s}"), i64::from(*s), &[Family::V4, Family::V6]);
+                ports(world, &format!("s{s}"), &[u16::from(*s) + 1]);
+            }
+        }
+        Change::Service(s, false) => remove(&mut world.services, &service_name(s)),
+        Change::Local(s, local) => set(&mut world.services, &service_name(s), |o| o.value.is_local = *local),
+        Change::Endpoints(s, ready, terminating) => set(&mut world.endpoint_slices, &service_name(s), |slice| {
+            let endpoint = |n: u8| {
+                let (ready, terminating) = (ready >> n & 1 == 1, terminating >> n & 1 == 1);
+                let node = Some(format!("n{n}").into());
+                (ready || terminating).then_some(Endpoint { node, ready, serving_while_terminating: terminating })
+            };
+            slice.value.endpoints = (0..NODES).filter_map(endpoint).collect();
+        }),
+        Change::Shared(s, shared) => {
+            if world.services.get(&service_name(s)).is_some() {
+                annotate(world, &format!("s{s}"), &[("allow-shared-ip", if *shared { "key" } else { "" })]);
+            }
+        }
+        Change::Communities(s, asks) => {
+            if world.services.get(&service_name(s)).is_some() {
+                annotate(world, &format!("s{s}"), &[("communities", if *asks { "7:7" } else { "" })]);
+            }
+        }
+        Change::Excluded(n, excluded) => set(&mut world.nodes, &node_name(n), |node| {
+            let label = "node.kubernetes.io/exclude-from-external-load-balancers".to_owned();
+            match excluded {
+                true => drop(node.meta.labels.insert(label, String::new())),
+                false => drop(node.meta.labels.remove(&label)),
+            }
+        }),
+        Change::Rack(n, rack) => set(&mut world.nodes, &node_name(n), |node| {
+            node.meta.labels.insert("rack".to_owned(), format!("r{}", u8::from(*rack)));
+        }),
+        Change::NodeGone(n, true) => remove(&mut world.nodes, &node_name(n)),
+        Change::NodeGone(n, false) => node(world, &format!("n{n}")),
+        Change::DrainNode(n, at) => set(&mut world.nodes, &node_name(n), |node| {
+            node.value.withdraw_at = at.map(|at| Timestamp::from_second(i64::from(at)).unwrap().to_string());
+        }),
+        Change::Tainted(n, tainted) => set(&mut world.nodes, &node_name(n), |node| {
+            let taint = Taint { key: "out".to_owned(), ..Taint::default() };
+            node.value.taints = if *tainted { vec![taint] } else { Vec::new() };
+        }),
+        Change::Advertisement(a, None) => remove(&mut world.advertisements, &ObjectName::cluster(format!("a{a}"))),
+        Change::Advertisement(a, Some(spec)) => {
+            let rack = json!([{"matchLabels": {"rack": "r0"}}]);
+            let specs = [
+                json!({}),
+                json!({"localPref": 5}),
+                json!({"localPref": 6, "communities": ["1:1"], "asPathPrepend": 2}),
+                json!({"aggregationLength": 30, "aggregationLengthV6": 126}),
+                json!({"aggregationLength": 29, "allowedCommunities": ["7:7"]}),
+                json!({"nodeSelectors": rack}),
+                json!({"nodeLimit": {"max": 1}}),
+                json!({"nodeLimit": {"max": 1, "topologyKey": "rack"}, "allowedCommunities": ["7:7"]}),
+                json!({"peers": ["p0"], "communities": ["unknown"]}),
+            ];
+            let spec = specs[usize::from(*spec)].clone();
+            put(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>(&format!("a{a}"), spec));
+        }
+        Change::Peer(p, None) => remove(&mut world.peers, &ObjectName::cluster(format!("p{p}"))),
+        Change::Peer(p, Some(choice)) => {
+            let mut spec = json!({
+                "myASN": 1, "peerASN": 2, "peerAddress": format!("192.0.2.{p}"), "dualStackAddressFamily": true,
+            });
+            let rack = json!({"matchLabels": {"rack": "r0"}});
+            let more = [
+                json!({}),
+                json!({"holdTime": "90s", "keepaliveTime": "30s"}),
+                json!({"bfd": {"detectMultiplier": 5}, "routerID": "192.0.2.99", "nextHop": {"ipv4": "192.0.2.98"}}),
+                json!({"nodeSelectors": [rack]}),
+                json!({"nodeOverrides": [{"nodeSelector": rack, "myASN": 9}]}),
+                json!({"nodeOverrides": [{"nodeSelector": rack, "peerAddress": "192.0.2.77"}]}),
+                json!({"maxPrefixes": 3}),
+                json!({"drain": {"withdrawAt": "1970-01-01T00:00:10Z"}}),
+                json!({"dualStackAddressFamily": false}),
+            ];
+            let more = more[usize::from(*choice)].clone();
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            put(&mut world.peers, custom::<RouterPeerSpec, _>(&format!("p{p}"), spec));
+        }
+        Change::Time(seconds) => {
+            let now = world.now.as_second() + i64::from(*seconds);
+            world.now = Timestamp::from_second(now).unwrap();
+        }
+    }
+}
+
+/// What the daemon of every node makes of all objects.
+fn merged(world: &World) -> Result<BTreeMap<String, NodeConfig>, String> {
+    let mut nodes = BTreeMap::new();
+    for node in world.nodes.iter() {
+        let selected = world.configurations.iter().filter(|configuration| {
+            admit::selects(&configuration.value.spec, &node.meta.labels).expect("our selectors can be read")
+        });
+        let objects = selected.map(|object| Named { name: &object.meta.name, spec: &object.value.spec });
+        let name = node.meta.name.name.clone();
+        let config = admit::merge(objects).map_err(|refusal| format!("{name}: {refusal}"))?;
+        nodes.insert(name, config);
+    }
+    Ok(nodes)
+}
+
+/// The sessions of a node, with their prefixes.
+type Sessions = BTreeMap<String, BTreeSet<IpNet>>;
+
+fn sessions(config: &NodeConfig) -> Sessions {
+    let routers = config.routers.iter();
+    let neighbors = routers.flat_map(|(vrf, router)| router.neighbors.iter().map(move |(key, n)| (vrf, key, n)));
+    neighbors.map(|(vrf, key, n)| (format!("{vrf} {key}"), n.announced().map(|(prefix, _)| *prefix).collect())).collect()
+}
+
+fn covers(prefixes: &BTreeSet<IpNet>, address: &IpAddr) -> bool {
+    prefixes.iter().any(|prefix| prefix.contains(address))
+}
+
+/// Fails if a session that is there at the start and at the end is not there now, or does not carry an address that it
+/// carries at the start and at the end.
+fn unbroken(start: &Sessions, now: &Sessions, end: &Sessions, addresses: &[IpAddr]) -> Result<(), String> {
+    for (session, before) in start {
+        let Some(after) = end.get(session) else { continue };
+        let Some(present) = now.get(session) else { return Err(format!("the session {session} is gone")) };
+        if let Some(prefix) = before.intersection(after).find(|prefix| !present.contains(prefix)) {
+            return Err(format!("{session} lost {prefix}"));
+        }
+        let held = addresses.iter().filter(|address| covers(before, address) && covers(after, address));
+        if let Some(address) = held.clone().find(|address| !covers(present, address)) {
+            return Err(format!("{session} lost {address}"));
+        }
+    }
+    Ok(())
+}
+
+fn start() -> World {
+    let mut world = World { frr_k8s_installed: true, ..World::default() };
+    world.settings.drain_taints = vec!["out".to_owned()];
+    world.settings.drain_grace = 7;
+    for n in 0..NODES {
+        happen(&mut world, &Change::NodeGone(n, false));
+        happen(&mut world, &Change::Rack(n, n % 2 == 1));
+    }
+    pool(&mut world, "main", &["10.0.0.0/29", "2001:db8::/125"]);
+    happen(&mut world, &Change::Peer(0, Some(0)));
+    happen(&mut world, &Change::Advertisement(0, Some(0)));
+    for s in 0..SERVICES / 2 {
+        happen(&mut world, &Change::Service(s, true));
+        happen(&mut world, &Change::Endpoints(s, 0b0101, 0));
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn nothing_that_stays_is_ever_missing(
+        rounds in prop::collection::vec((prop::collection::vec(change(), 1..4), any::<u64>(), 1..4_usize), 1..6),
+    ) {
+        let mut world = start();
+        settle(&mut world);
+        for (changes, order, at_once) in rounds {
+            changes.iter().for_each(|change| happen(&mut world, change));
+            let mut end = world.clone();
+            settle(&mut end);
+            let end = merged(&end).map_err(TestCaseError::fail)?;
+            let start = merged(&world).map_err(TestCaseError::fail)?;
+            let addresses: Vec<IpAddr> =
+                world.services.iter().flat_map(|service| service.value.addresses.clone()).collect();
+            for round in 0_u64.. {
+                prop_assert!(round < 200, "it does not settle: {:?}", plan(&world).writes);
+                let mut writes = plan(&world).writes;
+                if writes.is_empty() {
+                    break;
+                }
+                // In an order of the tester's choice, some at a time; then everything is looked at anew.
+                let key = |text: String| text.bytes().fold(order ^ round, |h, b| h.rotate_left(5) ^ u64::from(b));
+                writes.sort_by_key(|write| key(format!("{:?}", write.object())));
+                for write in writes.iter().take(at_once) {
+                    replay::land(&mut world, write);
+                    let now = merged(&world).map_err(TestCaseError::fail)?;
+                    for (node, config) in &now {
+                        let of = |all: &BTreeMap<String, NodeConfig>| all.get(node).map(sessions).unwrap_or_default();
+                        let kept = unbroken(&of(&start), &sessions(config), &of(&end), &addresses);
+                        prop_assert!(kept.is_ok(), "{node}: {} after {:?}", kept.unwrap_err(), write.object());
+                    }
+                }
+            }
+        }
+    }
+}
