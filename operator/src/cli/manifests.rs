@@ -31,7 +31,7 @@ pub enum Error {
 }
 
 /// The YAML files of a directory and those below it, in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let error = |error| Error::Read(path.to_owned(), error);
     if !path.metadata().map_err(error)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -65,17 +65,17 @@ pub struct Manifests {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Manifest {
-    api_version: String,
-    kind: String,
-    metadata: Map<String, Value>,
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<Value>,
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    pub rest: Map<String, Value>,
 }
 
 impl Manifest {
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.metadata.get("name").and_then(Value::as_str).unwrap_or_default()
     }
 
@@ -107,6 +107,38 @@ impl Manifest {
     }
 }
 
+/// What even an empty file needs.
+const LEAST_BUDGET: usize = 100;
+
+/// The objects of a text, those of Lists among them; the file is only named.
+pub fn documents(file: &Path, text: &str) -> Result<Vec<Manifest>, Error> {
+    // Users' own files may be as large as their clusters: what bounds them is the memory that the text has already.
+    let size = text.len().max(LEAST_BUDGET);
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: size,
+            max_nodes: size,
+            max_events: size.saturating_mul(2),
+            max_total_scalar_bytes: size.saturating_mul(2),
+        }
+    };
+    let documents: Vec<Option<Manifest>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| Error::Yaml(file.to_owned(), error.to_string()))?;
+    let mut objects = Vec::new();
+    for document in documents.into_iter().flatten() {
+        if document.kind != "List" {
+            objects.push(document);
+            continue;
+        }
+        for item in document.items {
+            let item = serde_json::from_value(item)
+                .map_err(|error| Error::Object(file.to_owned(), "an item of a List".to_owned(), error))?;
+            objects.push(item);
+        }
+    }
+    Ok(objects)
+}
+
 impl Manifests {
     /// Reads the files of a directory and those below it, or one file.
     pub fn of(path: &Path) -> Result<Self, Error> {
@@ -121,30 +153,7 @@ impl Manifests {
 
     fn read(&mut self, file: &Path) -> Result<(), Error> {
         let text = std::fs::read_to_string(file).map_err(|error| Error::Read(file.to_owned(), error))?;
-        // Users' own files may be as large as their clusters: what bounds them is the memory that the text has already.
-        let size = text.len();
-        let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! {
-                max_documents: size,
-                max_nodes: size,
-                max_events: size.saturating_mul(2),
-                max_total_scalar_bytes: size.saturating_mul(2),
-            }
-        };
-        let documents: Vec<Option<Manifest>> = serde_saphyr::from_multiple_with_options(&text, options)
-            .map_err(|error| Error::Yaml(file.to_owned(), error.to_string()))?;
-        for document in documents.into_iter().flatten() {
-            if document.kind != "List" {
-                self.object(file, document)?;
-                continue;
-            }
-            for item in document.items {
-                let item = serde_json::from_value(item)
-                    .map_err(|error| Error::Object(file.to_owned(), "an item of a List".to_owned(), error))?;
-                self.object(file, item)?;
-            }
-        }
-        Ok(())
+        documents(file, &text)?.into_iter().try_for_each(|document| self.object(file, document))
     }
 
     fn object(&mut self, file: &Path, object: Manifest) -> Result<(), Error> {

@@ -5,6 +5,7 @@ mod cluster;
 mod crds;
 mod duration;
 mod explain;
+mod import;
 mod manifests;
 mod output;
 mod pools;
@@ -39,6 +40,7 @@ enum Command {
     Addresses(addresses::Addresses),
     Reserve(reserve::Reserve),
     Release(release::Release),
+    Import(import::Import),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
     /// Print the catalogue of reasons that conditions have
@@ -61,6 +63,8 @@ enum Error {
     #[error(transparent)]
     Release(#[from] release::Error),
     #[error(transparent)]
+    Import(#[from] import::Error),
+    #[error(transparent)]
     Crds(#[from] crds::Error),
     #[error(transparent)]
     Reasons(#[from] reasons::Error),
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Addresses(addresses) => addresses.execute().map_err(Error::from),
         Command::Reserve(reserve) => reserve.execute().map_err(Error::from),
         Command::Release(release) => release.execute().map_err(Error::from),
+        Command::Import(import) => import.execute().map_err(Error::from),
         Command::Crds(crds) => crds.execute().map_err(Error::from),
         Command::Reasons(reasons) => reasons.execute().map_err(Error::from),
     };

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod golden;
+mod import;
 mod render;
 
 use std::{
