@@ -34,10 +34,11 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB"
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build frr-k8s >/dev/null
 	@test/tools/build frr-k8s-next >/dev/null
+	@test/tools/build metallb >/dev/null
 
 .PHONY: lint
 lint: ## Check format and lints
