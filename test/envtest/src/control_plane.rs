@@ -238,7 +238,7 @@ fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Error> {
     documents.into_iter().filter(|document| !document.is_null()).map(object).collect()
 }
 
-fn object(value: serde_json::Value) -> Result<DynamicObject, Error> {
+pub(crate) fn object(value: serde_json::Value) -> Result<DynamicObject, Error> {
     serde_json::from_value(value).map_err(|error| Error::Manifest("a manifest".to_owned(), error.to_string()))
 }
 

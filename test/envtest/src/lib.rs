@@ -1,10 +1,11 @@
-//! Real components for tests: etcd, kube-apiserver, FRR-K8s, the operator, and a proxy that misbehaves.
+//! Real components for tests: etcd, kube-apiserver, FRR-K8s, MetalLB, the operator, and a proxy that misbehaves.
 //!
 //! Everything listens on free loopback ports and lives in temporary directories. What is started here ends with the
 //! process that started it, even if that panics or is killed.
 
 mod control_plane;
 mod daemon;
+mod metallb;
 mod operator;
 mod process;
 mod proxy;
@@ -13,6 +14,7 @@ pub mod wait;
 
 pub use control_plane::{ControlPlane, manifests};
 pub use daemon::Daemon;
+pub use metallb::MetalLb;
 pub use operator::Operator;
 pub use process::Process;
 pub use proxy::{Action, Proxy};

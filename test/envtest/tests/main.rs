@@ -11,7 +11,9 @@
 mod allocation;
 mod cluster;
 mod crds;
+mod cutover;
 mod deployment;
 mod faults;
 mod first_address;
 mod frr_types;
+mod import;
