@@ -27,17 +27,19 @@ fn object(kind: &str, spec: &str) -> String {
 
 const PEER: &str = "myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1";
 
-fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_str(&text(output)).unwrap()
+/// The objects of a List.
+fn items(output: &Output) -> Vec<serde_json::Value> {
+    let list: serde_json::Value = serde_json::from_str(&text(output)).unwrap();
+    list.pointer("/items").and_then(serde_json::Value::as_array).unwrap().clone()
 }
 
 /// The spec of the only object of a kind that an import prints.
 fn spec(kind: &str, manifests: &str) -> (serde_json::Value, String) {
     let files = directory(&[("metallb.yaml", manifests)]);
     let output = run(&["import", "-o", "json", "-f", files.path().to_str().unwrap()]);
-    let list = json(&output);
-    let mut specs = list["items"].as_array().unwrap().iter().filter(|item| item["kind"] == kind);
-    let spec = specs.next().map(|item| item["spec"].clone()).unwrap_or_default();
+    let items = items(&output);
+    let mut specs = items.iter().filter(|item| item.pointer("/kind").is_some_and(|found| found == kind));
+    let spec = specs.next().and_then(|item| item.pointer("/spec").cloned()).unwrap_or_default();
     assert!(specs.next().is_none());
     (spec, String::from_utf8(output.stderr).unwrap())
 }
@@ -128,7 +130,7 @@ fn standard_input_is_read() {
         .unwrap();
     child.stdin.take().unwrap().write_all(object("BGPPeer", PEER).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(json(&output)["items"][0]["spec"]["peerAddress"], "192.0.2.1");
+    assert_eq!(items(&output)[0]["spec"]["peerAddress"], "192.0.2.1");
 }
 
 #[rstest]
@@ -278,7 +280,7 @@ fn a_secret_is_copied_and_none_is_overwritten(
     ];
     let files = directory(&[("metallb.yaml", &manifests.join("\n---\n"))]);
     let output = run(&["import", "-o", "json", "--frr-k8s-namespace", "frr", "-f", files.path().to_str().unwrap()]);
-    let items = json(&output)["items"].as_array().unwrap().clone();
+    let items = items(&output);
     let secrets: Vec<_> = items.iter().filter(|item| item["kind"] == "Secret").collect();
     assert_eq!(secrets.len(), copies);
     for secret in secrets {
@@ -350,6 +352,7 @@ fn a_secret_is_copied_and_none_is_overwritten(
     &object("BGPPeer", &format!("{PEER}, password: a, passwordSecret: {{name: b}}")),
     "both it and passwordSecret are set"
 )]
+#[case::bad_password(&object("BGPPeer", &format!("{PEER}, password: \"a\\nb\"")), "spec.password: it has characters that FRR can't read")]
 #[case::bad_selector(
     &object("BGPPeer", &format!("{PEER}, nodeSelectors: [{{matchExpressions: [{{key: a, operator: In}}]}}]")),
     "spec.nodeSelectors: a In: In and NotIn need values"

@@ -94,7 +94,7 @@ async fn what_needs_another_form_is_accepted_too() {
             "slow",
             json!({
                 "myASN": 4_294_967_295_u32, "peerASN": 1, "peerAddress": "::ffff:192.0.2.1", "holdTime": "18h12m15.9s",
-                "connectTime": "65535s", "password": "a b\n\u{e9}", "nodeSelectors": nodes,
+                "connectTime": "65535s", "password": "a b \u{e9}", "nodeSelectors": nodes,
             }),
         ),
         named(

@@ -217,6 +217,9 @@ impl Converter<'_> {
         let name = match (spec.password.is_empty(), wanted.is_empty()) {
             (true, true) => return Ok(None),
             (false, false) => return Err(Refusal::error("password", "both it and passwordSecret are set")),
+            (false, true) if spec.password.contains(char::is_control) => {
+                return Err(Refusal::error("password", "it has characters that FRR can't read, such as a line break"));
+            }
             (false, true) => {
                 let name = secret_name(&id.name);
                 self.add_secret(&name, Some(spec.password.clone().into_bytes()));
