@@ -60,11 +60,18 @@ fn where_frr_k8s_runs_beside_metallb_passwords_stay_where_they_are() {
     assert!(report.contains("set passwordSecret.name: clarion-peer-tor-b in the BGPPeer instead"), "{report}");
 }
 
-#[test]
-fn no_password_is_in_the_report() {
-    let output = run(&["import", "-f", &fixture()]);
+#[rstest]
+#[case::fine("", "", 0)]
+#[case::no_yaml("kind: Secret", "kind: [Secret", 1)]
+#[case::no_text("in-the-clear", "900913", 1)]
+#[case::no_secret("{password: from-the-secret}", "from-the-secret", 1)]
+fn no_password_is_in_the_report(#[case] from: &str, #[case] to: &str, #[case] status: i32) {
+    let output = import(&std::fs::read_to_string(fixture()).unwrap().replace(from, to));
     let report = String::from_utf8_lossy(&output.stderr);
-    assert!(!report.contains("in-the-clear") && !report.contains("from-the-secret"), "{report}");
+    assert_eq!(output.status.code(), Some(status), "{report}");
+    for password in ["in-the-clear", "from-the-secret", "900913"] {
+        assert!(!report.contains(password), "{report}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! MetalLB's objects in a cluster.
 
+use std::collections::BTreeSet;
+
 use clarion_api::{frr::FRRConfiguration, names::DEFAULT_FRR_K8S_NAMESPACE};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -8,7 +10,6 @@ use kube::{
     discovery,
 };
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 use super::{
     Found,

@@ -327,7 +327,14 @@ fn read<Spec: DeserializeOwned>(fields: Map<String, Value>) -> Result<Spec, Read
     serde_json::from_value(Value::Object(fields)).map_err(|error| {
         let alone = |(field, value)| {
             let only = Map::from_iter([(String::clone(&field), value)]);
-            serde_json::from_value::<Spec>(Value::Object(only)).err().map(|error| format!("spec.{field}: {error}"))
+            let error = serde_json::from_value::<Spec>(Value::Object(only)).err()?;
+            // The error quotes the value.
+            let is_secret = field == "password";
+            Some(if is_secret {
+                "spec.password is not a text; quote it".to_owned()
+            } else {
+                format!("spec.{field}: {error}")
+            })
         };
         ReadError::Malformed(each.into_iter().find_map(alone).unwrap_or_else(|| format!("spec: {error}")))
     })

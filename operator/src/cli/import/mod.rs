@@ -134,8 +134,8 @@ fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     let mut add = |file: &Path, text: &str| -> Result<(), Error> {
         let origin = file.display().to_string();
-        let documents = manifests::documents(file, text)?.into_iter();
-        found.extend(documents.map(|manifest| Found { origin: origin.clone(), manifest }));
+        let documents = manifests::documents(file, text).map_err(without_excerpt)?;
+        found.extend(documents.into_iter().map(|manifest| Found { origin: origin.clone(), manifest }));
         Ok(())
     };
     for path in paths {
@@ -151,6 +151,16 @@ fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Error> {
         }
     }
     Ok(found)
+}
+
+/// Only where the error is: the lines around it may hold passwords.
+fn without_excerpt(error: manifests::Error) -> manifests::Error {
+    match error {
+        manifests::Error::Yaml(file, text) => {
+            manifests::Error::Yaml(file, text.lines().next().unwrap_or_default().to_owned())
+        }
+        other => other,
+    }
 }
 
 /// The namespace of MetalLB: what was asked for, else the one that the objects have.
