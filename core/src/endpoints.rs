@@ -12,6 +12,8 @@ use crate::{
 pub struct Endpoints<'w> {
     /// In the order of their Services.
     slices: Vec<&'w Object<EndpointSlice>>,
+    /// Where the slices of the last Service that was asked for end. Services are mostly asked for in their order.
+    next: usize,
 }
 
 impl<'w> Endpoints<'w> {
@@ -20,29 +22,38 @@ impl<'w> Endpoints<'w> {
     pub fn new(world: &'w World) -> Self {
         let mut slices: Vec<_> = world.endpoint_slices.iter().collect();
         slices.sort_unstable_by_key(|slice| key(slice));
-        Self { slices }
+        Self { slices, next: 0 }
     }
 
-    fn of(&self, service: &ObjectName) -> &[&'w Object<EndpointSlice>] {
+    /// The EndpointSlices of a Service.
+    pub fn of(&mut self, service: &ObjectName) -> Slices<'_, 'w> {
         let name = (service.namespace.as_str(), service.name.as_str());
-        let first = self.slices.partition_point(|slice| key(slice) < name);
+        let is_next = self.slices.get(self.next).is_some_and(|slice| key(slice) == name);
+        let first = if is_next { self.next } else { self.slices.partition_point(|slice| key(slice) < name) };
         let rest = self.slices.get(first..).unwrap_or_default();
         let count = rest.iter().take_while(|slice| key(slice) == name).count();
-        rest.get(..count).unwrap_or_default()
+        self.next = first + count;
+        Slices(rest.get(..count).unwrap_or_default())
     }
+}
 
-    /// Whether any endpoint of the Service takes traffic.
+/// The EndpointSlices of one Service.
+#[derive(Clone, Copy)]
+pub struct Slices<'e, 'w>(&'e [&'w Object<EndpointSlice>]);
+
+impl<'w> Slices<'_, 'w> {
+    /// Whether any endpoint takes traffic.
     #[must_use]
-    pub fn any(&self, service: &ObjectName) -> bool {
-        let mut endpoints = self.of(service).iter().flat_map(|slice| &slice.value.endpoints);
+    pub fn any(self) -> bool {
+        let mut endpoints = self.0.iter().flat_map(|slice| &slice.value.endpoints);
         endpoints.any(|endpoint| endpoint.ready || endpoint.serving_while_terminating)
     }
 
-    /// The hosts with an endpoint of the Service that takes traffic, and the names of other nodes that have one: those that
+    /// The hosts with an endpoint that takes traffic, and the names of other nodes that have one: those that
     /// are not known, or can't be told apart from others.
     #[must_use]
-    pub fn hosts(&self, service: &ObjectName, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
-        let endpoints = || self.of(service).iter().flat_map(|slice| &slice.value.endpoints);
+    pub fn hosts(self, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
+        let endpoints = || self.0.iter().flat_map(|slice| &slice.value.endpoints);
         let any_ready = endpoints().any(|endpoint| endpoint.ready);
         let takes = endpoints().filter(|e| if any_ready { e.ready } else { e.serving_while_terminating });
         let (mut found, mut others) = (BTreeSet::new(), BTreeSet::new());

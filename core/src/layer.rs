@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clarion_api::{
     LabelSelector, LabelSelectorRequirement,
     frr::{
-        self, Advertise, AllowedOut, AsPathPrependPrefixes, BfdProfile, Bgp, CommunityPrefixes, FrrConfigurationSpec, LocalPrefPrefixes,
-        MODE_ALL, Neighbor, NextHop,
+        self, Advertise, AllowedOut, AsPathPrependPrefixes, BfdProfile, Bgp, CommunityPrefixes, FrrConfigurationSpec,
+        LocalPrefPrefixes, MODE_ALL, Neighbor, NextHop,
     },
     names,
 };

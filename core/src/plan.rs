@@ -47,7 +47,8 @@ pub fn plan(world: &World) -> Plan {
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
-        writes.extend(configurations(world, &layout, &deadlines, &mut unfinished).into_iter().map(Write::Configuration));
+        writes
+            .extend(configurations(world, &layout, &deadlines, &mut unfinished).into_iter().map(Write::Configuration));
     }
     writes.extend(report::services(world, &allocation, &announcement, &announced));
     writes.extend(report::objects(world, &config, &allocation, &sessions, &findings));

@@ -3,9 +3,33 @@
 use clarion_api::{Condition, frr::FrrConfigurationSpec};
 
 use crate::{
+    plan,
     world::{Collection, Configuration, Custom, Meta, Object, ObjectName, World},
     write::{ConfigurationWrite, ObjectStatus, Write},
 };
+
+/// More rounds than any sequence of writes needs.
+const ROUNDS: usize = 1000;
+
+/// The plan does not come to an end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the outcome does not settle; this is a fault of Clarion, please report it with the objects")]
+pub struct Unsettled;
+
+/// Lets all writes land until there are none.
+///
+/// # Errors
+/// If there always are some.
+pub fn settle(world: &mut World) -> Result<(), Unsettled> {
+    for _ in 0..ROUNDS {
+        let writes = plan(world).writes;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        writes.iter().for_each(|write| land(world, write));
+    }
+    Err(Unsettled)
+}
 
 /// Lands a write in the world, as the API server would if the preconditions hold.
 pub fn land(world: &mut World, write: &Write) {

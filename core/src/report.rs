@@ -1,6 +1,7 @@
 //! Findings and outcomes to conditions and figures in the status of objects. Equal means no write.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -88,9 +89,12 @@ fn announced_condition<'a>(
         );
         return no(Reason::HeldBack, &message);
     }
-    let message = "FRRConfigurations announce it; whether the routers have taken it is not known to this version";
-    let remark = announcement.remarks.get(&service.meta.name).map(|remark| format!("; {remark}"));
-    let message = format!("{message}{}", remark.unwrap_or_default());
+    const MESSAGE: &str =
+        "FRRConfigurations announce it; whether the routers have taken it is not known to this version";
+    let message: Cow<'static, str> = match announcement.remarks.get(&service.meta.name) {
+        Some(remark) => format!("{MESSAGE}; {remark}").into(),
+        None => MESSAGE.into(),
+    };
     Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message)
 }
 
@@ -202,14 +206,18 @@ pub fn objects(
 
 /// Sessions with a peer that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
 fn established(world: &World, peer: &crate::config::Peer) -> i64 {
-    let is_with = |terms: &Terms, reported: &str| {
-        match terms.neighbor.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok()) {
-            Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
-            None => terms.neighbor.interface.as_deref() == Some(reported),
-        }
+    let is_with = |terms: &Terms, reported: &str| match terms
+        .neighbor
+        .address
+        .as_deref()
+        .and_then(|address| address.parse::<IpAddr>().ok())
+    {
+        Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
+        None => terms.neighbor.interface.as_deref() == Some(reported),
     };
     let sessions = world.sessions.iter().map(|session| &session.value).filter(|session| session.established);
-    let count = sessions.filter(|s| peer.all_terms().any(|terms| s.vrf == terms.vrf && is_with(terms, &s.peer))).count();
+    let count =
+        sessions.filter(|s| peer.all_terms().any(|terms| s.vrf == terms.vrf && is_with(terms, &s.peer))).count();
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -289,27 +297,40 @@ struct Verdict<'a> {
     type_: &'a str,
     status: &'static str,
     reason: Reason,
-    message: String,
+    message: Cow<'static, str>,
 }
 
 impl<'a> Verdict<'a> {
-    fn new(type_: &'a str, status: &'static str, reason: Reason, message: String) -> Self {
-        Self { type_, status, reason, message: bounded(message, MESSAGE_MAX) }
+    fn new(type_: &'a str, status: &'static str, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE_MAX {
+            message = bounded(message.into_owned(), MESSAGE_MAX).into();
+        }
+        Self { type_, status, reason, message }
     }
 
     /// The condition, if it differs from the one that is there. The time is that of the last change of status.
     fn changed(&self, now: Timestamp, generation: Option<i64>, before: Option<&Condition>) -> Option<Condition> {
+        // A Service's conditions have none of ours; one that somebody else left there is no difference.
+        let generation = generation.or(before.and_then(|before| before.observed_generation));
+        if before.is_some_and(|before| self.is_said_by(before) && before.observed_generation == generation) {
+            return None;
+        }
         let since =
             before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
-        let condition = Condition {
+        Some(Condition {
             type_: self.type_.to_owned(),
             status: self.status.to_owned(),
             reason: self.reason.name().to_owned(),
-            message: self.message.clone(),
+            message: self.message.clone().into_owned(),
             last_transition_time: since.unwrap_or(Time(now)),
-            // A Service's conditions have none of ours; one that somebody else left there is no difference.
-            observed_generation: generation.or(before.and_then(|before| before.observed_generation)),
-        };
-        (before != Some(&condition)).then_some(condition)
+            observed_generation: generation,
+        })
+    }
+
+    fn is_said_by(&self, condition: &Condition) -> bool {
+        (condition.type_.as_str(), condition.status.as_str()) == (self.type_, self.status)
+            && condition.reason == self.reason.name()
+            && condition.message == self.message
     }
 }

@@ -106,9 +106,11 @@ fn signature(config: &Config, host: &Host) -> Signature {
         (same && peer.terms(overridden).is_some()).then_some(Neighborship { peer: index, overridden })
     });
     let announces = host.standing.announces();
-    let advertisements = config.advertisements.iter().enumerate().filter(|(_, advertisement)| {
-        announces && host.all(|labels| selected(&advertisement.nodes, labels))
-    });
+    let advertisements = config
+        .advertisements
+        .iter()
+        .enumerate()
+        .filter(|(_, advertisement)| announces && host.all(|labels| selected(&advertisement.nodes, labels)));
     Signature {
         announces,
         draining: matches!(host.standing, Standing::Drains(_)),

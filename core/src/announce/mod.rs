@@ -174,22 +174,26 @@ impl<'w> Stage<'w, '_> {
         }
         let claims = claims.into_iter().filter(|(in_status, ..)| *in_status);
         Ok(claims
-            .map(|(_, address, requests, retained)| {
-                Claim { address, service, spread: spread.clone(), requests, retained }
+            .map(|(_, address, requests, retained)| Claim {
+                address,
+                service,
+                spread: spread.clone(),
+                requests,
+                retained,
             })
             .collect())
     }
 
-    fn spread(&self, service: &Object<Service>) -> Result<Spread, (Reason, String)> {
-        let name = &service.meta.name;
-        if !self.endpoints.any(name) {
+    fn spread(&mut self, service: &Object<Service>) -> Result<Spread, (Reason, String)> {
+        let slices = self.endpoints.of(&service.meta.name);
+        if !slices.any() {
             let message = "no endpoint of the Service is ready, nor serving while it terminates";
             return Err((Reason::NoReadyEndpoints, message.to_owned()));
         }
         if !service.value.is_local {
             return Ok(Spread::Everywhere);
         }
-        let (hosts, others) = self.endpoints.hosts(name, self.hosts);
+        let (hosts, others) = slices.hosts(self.hosts);
         if !hosts.is_empty() {
             return Ok(Spread::On(hosts));
         }
@@ -253,29 +257,31 @@ impl<'w> Stage<'w, '_> {
         };
         let Some(address) = sharers.first().map(|claim| claim.address) else { return };
         let retained = sharers.iter().any(|claim| claim.retained);
-        let mut prefixes: BTreeSet<IpNet> = BTreeSet::new();
+        let own = IpNet::from(address);
+        let (mut aggregated, mut advertisements) = (false, Vec::new());
+        let mut prefixes: Vec<IpNet> = Vec::new();
         for request in sharers.iter_mut().flat_map(|claim| std::mem::take(&mut claim.requests)) {
             let prefix = match hosts {
                 None => self.prefix(request.advertisement, address),
                 // An aggregate would bring traffic for addresses that have no endpoint here.
-                Some(_) => IpNet::from(address),
+                Some(_) => own,
             };
-            prefixes.insert(prefix);
+            aggregated |= prefix != own;
+            advertisements.push(request.advertisement);
+            prefixes.push(prefix);
             let route = self.announcement.routes.entry(prefix).or_default();
             route.hosts.clone_from(&hosts);
             route.unite(request);
         }
         if retained {
-            let own = IpNet::from(address);
             let route = self.announcement.routes.entry(own).or_default();
             (route.retained, route.hosts) = (true, hosts.clone());
-            prefixes.insert(own);
+            prefixes.push(own);
+        } else {
+            self.tell_of_reach(address, &advertisements, hosts.as_ref(), sharers);
         }
-        if !retained {
-            self.tell_of_reach(address, &prefixes, hosts.as_ref(), sharers);
-        }
-        if prefixes.iter().any(|prefix| *prefix != IpNet::from(address)) {
-            self.announcement.aggregates.insert(address, prefixes);
+        if aggregated {
+            self.announcement.aggregates.insert(address, prefixes.into_iter().collect());
         }
     }
 
@@ -283,14 +289,11 @@ impl<'w> Stage<'w, '_> {
     fn tell_of_reach(
         &mut self,
         address: IpAddr,
-        prefixes: &BTreeSet<IpNet>,
+        advertisements: &[usize],
         hosts: Option<&BTreeSet<usize>>,
         sharers: &[Claim],
     ) {
-        let routes = prefixes.iter().filter_map(|prefix| self.announcement.routes.get(prefix));
-        let advertisements: Vec<usize> =
-            routes.flat_map(|route| route.requests.iter().map(|request| request.advertisement)).collect();
-        match self.reach.until(&advertisements, Family::of(address), hosts) {
+        match self.reach.until(advertisements, Family::of(address), hosts) {
             reach::Until::Ever => {}
             reach::Until::Time(at) => {
                 for claim in sharers {
@@ -302,7 +305,7 @@ impl<'w> Stage<'w, '_> {
             reach::Until::Never => {
                 let message = format!(
                     "no node can announce {address}: {}",
-                    self.reach.why_not(&advertisements, Family::of(address), hosts)
+                    self.reach.why_not(advertisements, Family::of(address), hosts)
                 );
                 for claim in sharers {
                     let name = claim.service.meta.name.clone();
@@ -369,7 +372,7 @@ impl<'w> Stage<'w, '_> {
 fn communities(config: &Config, service: &Object<Service>) -> (BTreeSet<String>, Vec<String>) {
     let (mut asked, mut refused) = (BTreeSet::new(), Vec::new());
     let list = annotation(&service.value, names::COMMUNITIES)
-        .and_then(|found| Ok(found.map(|found| Ok::<_, Refusal>((found, found.entries()?))).transpose()?));
+        .and_then(|found| found.map(|found| Ok::<_, Refusal>((found, found.entries()?))).transpose());
     let (found, entries) = match list {
         Ok(Some(found)) => found,
         Ok(None) => return (asked, refused),

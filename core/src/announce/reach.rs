@@ -31,8 +31,9 @@ pub struct Reach<'w> {
     by_advertisement: Vec<[BTreeMap<usize, Until>; 2]>,
     /// By advertisement, and IPv4 or IPv6: hosts with sessions with its peers, none of which carries the family.
     without: Vec<[BTreeSet<usize>; 2]>,
-    /// What holds for all hosts together, by advertisements and family.
-    known: BTreeMap<(Vec<usize>, Family), Until>,
+    /// What holds for all hosts together, by advertisements and family: what was asked for last. Most addresses are announced
+    /// by the same advertisements.
+    known: [Option<(Vec<usize>, Until)>; 2],
 }
 
 fn place(family: Family) -> usize {
@@ -75,7 +76,7 @@ impl<'w> Reach<'w> {
                 }
             }
         }
-        Self { config, hosts, by_advertisement, without, known: BTreeMap::new() }
+        Self { config, hosts, by_advertisement, without, known: [None, None] }
     }
 
     /// The hosts that can announce by this advertisement.
@@ -95,12 +96,16 @@ impl<'w> Reach<'w> {
     /// How long any of these hosts announces by one of these advertisements.
     pub fn until(&mut self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> Until {
         let Some(hosts) = hosts else {
-            if let Some(known) = self.known.get(&(advertisements.to_vec(), family)) {
-                return *known;
+            if let Some((_, until)) =
+                self.known.get(place(family)).into_iter().flatten().find(|(a, _)| a == advertisements)
+            {
+                return *until;
             }
             let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
             let until = lists.flat_map(BTreeMap::values).copied().max().unwrap_or(Until::Never);
-            self.known.insert((advertisements.to_vec(), family), until);
+            if let Some(known) = self.known.get_mut(place(family)) {
+                *known = Some((advertisements.to_vec(), until));
+            }
             return until;
         };
         let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
@@ -109,10 +114,11 @@ impl<'w> Reach<'w> {
 
     /// Why none of these hosts announces by one of these advertisements, in words.
     pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
-        let (whose, these): (&str, Vec<usize>) = match hosts {
-            None => ("nodes", (0..self.hosts.list.len()).collect()),
-            Some(hosts) => ("nodes with endpoints of it", hosts.iter().copied().collect()),
+        let (with, these): (&str, Vec<usize>) = match hosts {
+            None => ("", (0..self.hosts.list.len()).collect()),
+            Some(hosts) => (" with an endpoint of it", hosts.iter().copied().collect()),
         };
+        let whose = format!("nodes{with}");
         let these: Vec<_> = these.into_iter().filter_map(|host| self.hosts.get(host)).collect();
         let count = these.len();
         if count == 0 {
@@ -125,7 +131,7 @@ impl<'w> Reach<'w> {
         let silent: usize = kept_off.values().sum();
         if silent == count {
             let parts: Vec<String> = match kept_off.len() {
-                1 if count == 1 => kept_off.keys().map(|about| format!("the only one of the {whose} is {about}")).collect(),
+                1 if count == 1 => kept_off.keys().map(|about| format!("the only node{with} is {about}")).collect(),
                 1 => kept_off.keys().map(|about| format!("all {count} {whose} are {about}")).collect(),
                 _ => kept_off.iter().map(|(about, number)| format!("of {count} {whose} {number}: {about}")).collect(),
             };
@@ -134,7 +140,8 @@ impl<'w> Reach<'w> {
         let aside = if silent == 0 { "" } else { " that announces" };
         let advertisements: Vec<_> =
             advertisements.iter().filter_map(|index| self.config.advertisements.get(*index)).collect();
-        let names = advertisements.iter().map(|advertisement| advertisement.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names =
+            advertisements.iter().map(|advertisement| advertisement.name.as_str()).collect::<Vec<_>>().join(", ");
         let chosen: Vec<_> = these
             .iter()
             .filter(|host| host.standing.announces())

@@ -42,7 +42,9 @@ impl Composer<'_, '_> {
             for index in &class.hosts {
                 let Some(host) = self.hosts.get(*index) else { continue };
                 let layers = self.before.of_overlay(host.name);
-                let stays = |prefix: &IpNet| !draft.base.content.announces(vrf, &key, prefix) && is_replaced(*prefix, &arriving);
+                let stays = |prefix: &IpNet| {
+                    !draft.base.content.announces(vrf, &key, prefix) && is_replaced(*prefix, &arriving)
+                };
                 let stay: BTreeMap<IpNet, Attributes> = before::routes(&layers, vrf, &key)
                     .filter(|(prefix, _)| stays(prefix))
                     .map(|(prefix, attributes)| (*prefix, attributes.clone()))
@@ -61,10 +63,7 @@ impl Composer<'_, '_> {
     }
 }
 
-fn put_back<'r>(
-    routes: &mut BTreeMap<IpNet, Attributes>,
-    stay: impl Iterator<Item = (&'r IpNet, &'r Attributes)>,
-) {
+fn put_back<'r>(routes: &mut BTreeMap<IpNet, Attributes>, stay: impl Iterator<Item = (&'r IpNet, &'r Attributes)>) {
     for (prefix, attributes) in stay {
         routes.entry(*prefix).or_insert_with(|| attributes.clone());
     }

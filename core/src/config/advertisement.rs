@@ -146,7 +146,9 @@ pub fn check(
     };
     let length = |length: i32, max: u8| u8::try_from(length).ok().filter(|length| (1..=max).contains(length));
     let Some((v4, v6)) = length(*aggregation_length, 32).zip(length(*aggregation_length_v6, 128)) else {
-        let message = format!("aggregationLength is {aggregation_length} and aggregationLengthV6 {aggregation_length_v6}; they go from 1 to 32 and 128");
+        let message = format!(
+            "aggregationLength is {aggregation_length} and aggregationLengthV6 {aggregation_length_v6}; they go from 1 to 32 and 128"
+        );
         invalid(message, findings);
         return None;
     };

@@ -269,7 +269,8 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
         node_overrides: _,
     } = spec;
     if adopt_session.is_some() {
-        let message = "this version of Clarion does not do adoptSession; the peer has no sessions until that is removed";
+        let message =
+            "this version of Clarion does not do adoptSession; the peer has no sessions until that is removed";
         return Err((Reason::NotSupported, message.to_owned()));
     }
     for (name, path, used) in [

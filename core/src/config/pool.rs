@@ -189,11 +189,7 @@ pub fn check(
 }
 
 /// What the pool gives, and all of the ranges that it lists.
-fn addresses(
-    spec: &LoadBalancerPoolSpec,
-    id: &ObjectRef,
-    findings: &mut Findings,
-) -> Option<(AddressSet, AddressSet)> {
+fn addresses(spec: &LoadBalancerPoolSpec, id: &ObjectRef, findings: &mut Findings) -> Option<(AddressSet, AddressSet)> {
     let mut set = AddressSet::default();
     let mut valid = true;
     let mut each = |field: &str, texts: &[String], apply: &mut dyn FnMut(AddressRange)| {

@@ -168,9 +168,10 @@ fn happen(world: &mut World, change: &Change) {
 fn merged(world: &World) -> Result<BTreeMap<String, NodeConfig>, String> {
     let mut nodes = BTreeMap::new();
     for node in world.nodes.iter() {
-        let selected = world.configurations.iter().filter(|configuration| {
-            admit::selects(&configuration.value.spec, &node.meta.labels).expect("our selectors can be read")
-        });
+        let selected = world
+            .configurations
+            .iter()
+            .filter(|configuration| admit::selects(&configuration.value.spec, &node.meta.labels).unwrap());
         let objects = selected.map(|object| Named { name: &object.meta.name, spec: &object.value.spec });
         let name = node.meta.name.name.clone();
         let config = admit::merge(objects).map_err(|refusal| format!("{name}: {refusal}"))?;
@@ -185,7 +186,9 @@ type Sessions = BTreeMap<String, BTreeSet<IpNet>>;
 fn sessions(config: &NodeConfig) -> Sessions {
     let routers = config.routers.iter();
     let neighbors = routers.flat_map(|(vrf, router)| router.neighbors.iter().map(move |(key, n)| (vrf, key, n)));
-    neighbors.map(|(vrf, key, n)| (format!("{vrf} {key}"), n.announced().map(|(prefix, _)| *prefix).collect())).collect()
+    neighbors
+        .map(|(vrf, key, n)| (format!("{vrf} {key}"), n.announced().map(|(prefix, _)| *prefix).collect()))
+        .collect()
 }
 
 fn covers(prefixes: &BTreeSet<IpNet>, address: &IpAddr) -> bool {

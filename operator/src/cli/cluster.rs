@@ -38,6 +38,11 @@ pub enum Error {
 }
 
 impl Source {
+    /// The same, but that Services without a class are served if nothing else is said.
+    pub fn or_adopting(self) -> Self {
+        Self { serving: self.serving.or_adopting(), ..self }
+    }
+
     /// Whether manifests are looked at, and no cluster.
     pub fn is_offline(&self) -> bool {
         self.path.is_some()

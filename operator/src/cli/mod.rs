@@ -15,6 +15,7 @@ mod render;
 mod reserve;
 mod run;
 mod serving;
+mod shadow;
 mod view;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ enum Command {
     Run(run::Run),
     /// Show what the operator would write for manifests in a directory, without a cluster
     Render(render::Render),
+    Shadow(shadow::Shadow),
     Explain(explain::Explain),
     Pools(pools::Pools),
     Addresses(addresses::Addresses),
@@ -54,6 +56,8 @@ enum Error {
     Run(#[from] run::Error),
     #[error(transparent)]
     Render(#[from] render::Error),
+    #[error(transparent)]
+    Shadow(#[from] shadow::Error),
     #[error(transparent)]
     Explain(#[from] explain::Error),
     #[error(transparent)]
@@ -75,6 +79,11 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.execute().map_err(Error::from),
         Command::Render(render) => render.execute().map_err(Error::from),
+        Command::Shadow(shadow) => match shadow.execute() {
+            Ok(shadow::Outcome::Same) => Ok(()),
+            Ok(shadow::Outcome::Different) => return ExitCode::FAILURE,
+            Err(error) => Err(Error::from(error)),
+        },
         Command::Explain(explain) => explain.execute().map_err(Error::from),
         Command::Pools(pools) => pools.execute().map_err(Error::from),
         Command::Addresses(addresses) => addresses.execute().map_err(Error::from),

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use clarion_api::Timestamp;
-use clarion_core::{plan, replay, world::ObjectName};
+use clarion_core::{replay, world::ObjectName};
 use serde_json::{Value, json};
 
 use super::{
@@ -32,16 +32,13 @@ pub struct Render {
 pub enum Error {
     #[error(transparent)]
     Manifests(#[from] manifests::Error),
-    #[error("the outcome does not settle; this is a fault of Clarion, please report it with the manifests")]
-    Unsettled,
+    #[error(transparent)]
+    Unsettled(#[from] replay::Unsettled),
     #[error("the outcome can't be written: {0}")]
     Write(#[from] io::Error),
     #[error("an object can't be written as YAML: {0}; this is a fault of Clarion, please report it")]
     Serialize(#[from] serde_saphyr::SerializeError),
 }
-
-/// More rounds than any sequence of writes needs.
-const ROUNDS: usize = 1000;
 
 impl Render {
     pub fn execute(self) -> Result<(), Error> {
@@ -56,18 +53,7 @@ impl Render {
 impl Manifests {
     /// Lets all writes land until there are none, and shows what there is then.
     fn render(mut self) -> Result<String, Error> {
-        let mut rounds = 0;
-        loop {
-            let writes = plan(&self.world).writes;
-            if writes.is_empty() {
-                break;
-            }
-            writes.iter().for_each(|write| replay::land(&mut self.world, write));
-            rounds += 1;
-            if rounds > ROUNDS {
-                return Err(Error::Unsettled);
-            }
-        }
+        replay::settle(&mut self.world)?;
         let statuses = self.statuses();
         let mut text = String::new();
         for (key, object) in self.objects {

@@ -18,8 +18,9 @@ pub struct Serving {
     #[arg(long, env = "CLARION_LOAD_BALANCER_CLASS", value_name = "CLASS", value_delimiter = ',', default_value = names::DEFAULT_CLASS)]
     load_balancer_class: Vec<String>,
     /// What to do with Services that have no class, where their namespace's label does not say
-    #[arg(long, env = "CLARION_CLASS_LESS", value_enum, default_value_t = ClassLess::Ignore)]
-    class_less: ClassLess,
+    /// [default: ignore]
+    #[arg(long, env = "CLARION_CLASS_LESS", value_enum)]
+    class_less: Option<ClassLess>,
     /// Share addresses across namespaces where the key is given by an annotation of MetalLB's, as MetalLB does
     #[arg(long, env = "CLARION_METALLB_SHARING_ACROSS_NAMESPACES")]
     metallb_sharing_across_namespaces: bool,
@@ -51,10 +52,16 @@ enum ClassLess {
 }
 
 impl Serving {
+    /// The same, but that Services without a class are served if nothing else is said.
+    pub fn or_adopting(mut self) -> Self {
+        self.class_less.get_or_insert(ClassLess::Adopt);
+        self
+    }
+
     pub fn settings(&self) -> Settings {
         Settings {
             load_balancer_classes: self.load_balancer_class.clone(),
-            adopt_class_less: self.class_less == ClassLess::Adopt,
+            adopt_class_less: self.class_less == Some(ClassLess::Adopt),
             frr_k8s_namespace: self.frr_k8s_namespace.clone(),
             metallb_shares_across_namespaces: self.metallb_sharing_across_namespaces,
             ignore_exclude_label: self.ignore_exclude_lb,

@@ -9,13 +9,13 @@ use std::{
 use super::{Ledger, index_of, number};
 use crate::{
     address_set::{AddressSet, Family},
-    annotation::Refusal,
     allocate::{
         candidates::Candidates,
         hashed,
         request::Want,
         sharing::{Clash, Sharers, Sharing},
     },
+    annotation::Refusal,
     config::{NotFor, Pool, Strategy},
     finding::Reason,
     world::{Object, ObjectName, Port, Service},

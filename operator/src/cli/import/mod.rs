@@ -16,8 +16,9 @@ use clarion_api::names::DEFAULT_FRR_K8S_NAMESPACE;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::convert::Imported;
 use self::{
-    convert::{Imported, Settings, convert},
+    convert::{Settings, convert},
     metallb::{GROUP, Id, KINDS, Objects, Read, ReadError},
     report::Effect,
 };
@@ -71,7 +72,7 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[error("standard input can't be read: {0}")]
     Stdin(io::Error),
-    #[error("there is nothing of MetalLB in {0}")]
+    #[error("there is no object of MetalLB of the namespace {0}")]
     Nothing(String),
     #[error(
         "there are objects of MetalLB in several namespaces, of which it reads one: choose with --namespace among {0}"
@@ -108,25 +109,33 @@ impl Import {
             let frr_k8s_namespace = self.frr_k8s_namespace.unwrap_or_else(|| DEFAULT_FRR_K8S_NAMESPACE.to_owned());
             (found, Settings { metallb_namespace, frr_k8s_namespace })
         };
-        let (objects, mut errors) = take(found, &settings);
-        if objects.is_empty() && errors == 0 {
-            let place = if self.from_cluster {
-                format!("namespace {}", settings.metallb_namespace)
-            } else {
-                "the files".to_owned()
-            };
-            return Err(Error::Nothing(place));
-        }
-        let imported = convert(&objects, &settings);
-        for note in &imported.notes {
-            eprintln!("{note}");
-            errors += usize::from(note.effect == Effect::Error);
-        }
-        if errors > 0 {
-            return Err(Error::Unreadable(errors));
-        }
+        let imported = imported(found, &settings)?;
         Ok(io::stdout().write_all(print(&imported, self.format)?.as_bytes())?)
     }
+}
+
+/// What the objects of MetalLB in the cluster become. Tells what can't be carried over.
+///
+/// # Errors
+/// If MetalLB is not there, or an object can't be read.
+pub fn of_cluster(frr_k8s_namespace: Option<String>) -> Result<Imported, Error> {
+    let read = cluster::read(METALLB_NAMESPACE, frr_k8s_namespace)?;
+    let metallb_namespace = METALLB_NAMESPACE.to_owned();
+    imported(read.found, &Settings { metallb_namespace, frr_k8s_namespace: read.frr_k8s_namespace })
+}
+
+/// Converts what was found, and tells what can't be carried over.
+fn imported(found: Vec<Found>, settings: &Settings) -> Result<Imported, Error> {
+    let (objects, mut errors) = take(found, settings);
+    if objects.is_empty() && errors == 0 {
+        return Err(Error::Nothing(settings.metallb_namespace.clone()));
+    }
+    let imported = convert(&objects, settings);
+    for note in &imported.notes {
+        eprintln!("{note}");
+        errors += usize::from(note.effect == Effect::Error);
+    }
+    if errors > 0 { Err(Error::Unreadable(errors)) } else { Ok(imported) }
 }
 
 /// The objects of files, in their order.
