@@ -4,7 +4,9 @@
 //! process that started it, even if that panics or is killed.
 
 mod control_plane;
+mod converter;
 mod daemon;
+mod frr_conf;
 mod metallb;
 mod operator;
 mod process;
@@ -13,7 +15,9 @@ mod tools;
 pub mod wait;
 
 pub use control_plane::{ControlPlane, manifests};
+pub use converter::{Conversion, Converter, Load};
 pub use daemon::Daemon;
+pub use frr_conf::{Announced, FrrConf, FrrNeighbor, FrrRouter};
 pub use metallb::MetalLb;
 pub use operator::Operator;
 pub use process::Process;

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod admit;
 mod allocation;
 mod cluster;
 mod crds;
