@@ -4,10 +4,11 @@
 //! daemon leaves the whole node as it was. Every check is one of FRR-K8s v0.0.26, named where it stands by file and
 //! function (`api_to_config.go` and `merge.go` of `internal/controller`). What only v0.0.27 has is marked so.
 //!
-//! What the daemon knows and this does not:
+//! What this does not know:
 //! - Secrets. The daemon compares passwords; here a `passwordSecret` is its name. Two names are taken to differ, as are a
 //!   Secret and a password in clear text; whether the Secret exists, is of the right type and has a password is not asked.
 //! - The order of objects, which is not defined: of `enableGracefulRestart` the first object's value holds.
+//! - FRR, which is given what comes of this, names and passwords unescaped, and may refuse it.
 //! - The daemon's own flags and machine: prefixes that it always refuses, the router ID of a machine without IPv4.
 //!
 //! What the CRD's schema refuses (more than 50 routers, a BFD interval of 5 ms) can't be in the cluster, and is not asked

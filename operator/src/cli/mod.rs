@@ -7,6 +7,7 @@ mod duration;
 mod explain;
 mod import;
 mod manifests;
+mod node;
 mod output;
 mod pools;
 mod reasons;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     manifests::{self, Manifests, conditions},
+    node,
     serving::Serving,
 };
 
@@ -24,6 +25,10 @@ pub struct Render {
     /// The time (RFC 3339) at which it is looked at, for nodes and peers that are being drained; now if not given
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// Show instead what the daemon of this node makes of all FRRConfigurations that select it, users' own among them; fails
+    /// if it would refuse them
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
     #[command(flatten)]
     serving: Serving,
 }
@@ -32,6 +37,8 @@ pub struct Render {
 pub enum Error {
     #[error(transparent)]
     Manifests(#[from] manifests::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
     #[error(transparent)]
     Unsettled(#[from] replay::Unsettled),
     #[error("the outcome can't be written: {0}")]
@@ -45,15 +52,18 @@ impl Render {
         let mut manifests = Manifests::of(&self.path)?;
         manifests.world.settings = self.serving.settings();
         manifests.world.now = self.at.unwrap_or_else(Timestamp::now);
-        let text = manifests.render()?;
+        replay::settle(&mut manifests.world)?;
+        let text = match &self.node {
+            Some(node) => node::show(&manifests.world, node)?,
+            None => manifests.render()?,
+        };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
 }
 
 impl Manifests {
-    /// Lets all writes land until there are none, and shows what there is then.
-    fn render(mut self) -> Result<String, Error> {
-        replay::settle(&mut self.world)?;
+    /// Shows what there is.
+    fn render(self) -> Result<String, Error> {
         let statuses = self.statuses();
         let mut text = String::new();
         for (key, object) in self.objects {

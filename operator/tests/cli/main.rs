@@ -4,6 +4,7 @@
 mod allocation;
 mod golden;
 mod import;
+mod node;
 mod render;
 
 use std::{

@@ -159,7 +159,9 @@ fn said_by_us(node: &NodeConfig) -> BTreeSet<String> {
             let allow_as_in = neighbor.allow_as_in.iter().filter(|text| *text != "none");
             let allow_as_in = allow_as_in.filter(|_| evpn || !unicast.is_empty());
             lines.extend(allow_as_in.map(|text| format!("{place}: allowas-in {text}")));
-            lines.extend(neighbor.announced().map(|(net, attributes)| {
+            // FRR-K8s takes an IPv4 prefix that is written as an IPv6 one for the former, and FRR for neither.
+            let announced = neighbor.announced().filter(|(net, _)| !net.to_string().starts_with("::ffff:"));
+            lines.extend(announced.map(|(net, attributes)| {
                 let hops = &neighbor.next_hop;
                 let next_hop = if net.addr().is_ipv4() { &hops.ipv4 } else { &hops.ipv6 };
                 route(&place, net, attributes.local_pref, &attributes.communities, next_hop.as_ref())
