@@ -381,23 +381,22 @@ impl<'a> Advertised<'a, '_> {
             return Ok(carried.map(|(text, cidr)| (*text, route(cidr))).collect());
         }
         let field = "toAdvertise.allowed.prefixes";
-        let listed = allowed.prefixes.iter().map(|text| {
-            let cidr = self.carried(field, text)?;
-            if !self.prefixes.contains_key(text.as_str()) {
-                return Err(self.place.refuse(field, Fault::NotInRouter(text.clone())));
-            }
-            Ok((text.as_str(), route(&cidr)))
+        let listed = allowed.prefixes.iter().map(|text| match self.prefixes.get(text.as_str()) {
+            Some(cidr) if self.families.carry(cidr.family) => Ok((text.as_str(), route(cidr))),
+            _ => Err(self.unlisted(field, text, Fault::NotInRouter)),
         });
         listed.collect()
     }
 
-    /// `validatePrefixesForNeighborFamily`
-    fn carried(&self, field: &'static str, text: &str) -> Result<Cidr> {
-        let cidr = go::cidr(text).ok_or_else(|| self.place.refuse(field, Fault::NotAPrefix(text.to_owned())))?;
-        if !self.families.carry(cidr.family) {
-            return Err(self.place.refuse(field, Fault::Family(text.to_owned())));
-        }
-        Ok(cidr)
+    /// Why a prefix is not in a list: it is none that the session could carry (`validatePrefixesForNeighborFamily`), or it is
+    /// just not there.
+    fn unlisted(&self, field: &'static str, text: &str, absent: fn(String) -> Fault) -> Box<Refusal> {
+        let fault = match go::cidr(text) {
+            None => Fault::NotAPrefix,
+            Some(cidr) if !self.families.carry(cidr.family) => Fault::Family,
+            Some(_) => absent,
+        };
+        self.place.refuse(field, fault(text.to_owned()))
     }
 
     /// Adds a path attribute (`prefixesWithLocalPrefToFRR`, `prefixesWithCommunityToFRR`). Entries without prefixes count
@@ -418,9 +417,9 @@ impl<'a> Advertised<'a, '_> {
             }
             let mut listed = BTreeSet::new();
             for prefix in prefixes {
-                self.carried(field, prefix)?;
-                let not_allowed = || self.place.refuse(field, Fault::NotAllowed(prefix.clone()));
-                let route = routes.get_mut(prefix.as_str()).ok_or_else(not_allowed)?;
+                let Some(route) = routes.get_mut(prefix.as_str()) else {
+                    return Err(self.unlisted(field, prefix, Fault::NotAllowed));
+                };
                 if !listed.insert(prefix) {
                     return Err(self.place.refuse(field, Fault::Twice(prefix.clone())));
                 }
