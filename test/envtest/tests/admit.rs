@@ -304,7 +304,10 @@ fn load(random: &mut Random) -> Load {
     let local_prefs: Vec<u32> = (0..V4.len() + V6.len()).map(|_| random.pick(&[90, 100, 200])).collect();
     let count = 1 + random.below(4);
     let mut specs: Vec<Value> = (0..count).map(|_| spec(random, &truth, &local_prefs)).collect();
-    for _ in 0..random.pick(&[0, 1, 1, 1, 2, 2]) {
+    if random.percent(50) {
+        clash(random, &mut specs);
+    }
+    for _ in 0..random.pick(&[0, 0, 1, 1]) {
         let index = random.below(specs.len());
         change(random, &mut specs[index]);
     }
@@ -460,6 +463,125 @@ fn put(object: &mut Value, fields: Value) {
             object.insert(name.clone(), value.clone())
         };
     }
+}
+
+/// Adds an object that says the same as one that there is, but for one thing that each says in its way.
+fn clash(random: &mut Random, specs: &mut Vec<Value>) {
+    let index = random.below(specs.len());
+    let routers = specs[index]["bgp"]["routers"].as_array().unwrap();
+    let neighbors = routers.iter().enumerate().flat_map(|(index, router)| {
+        (0..router["neighbors"].as_array().unwrap().len()).map(move |neighbor| (index, neighbor))
+    });
+    let neighbors: Vec<(usize, usize)> = neighbors.collect();
+    if neighbors.is_empty() {
+        return;
+    }
+    let (router, neighbor) = random.pick(&neighbors);
+    let (one, other) = ways(random);
+    let mut twin = specs[index].clone();
+    for (spec, way) in [(&mut specs[index], one), (&mut twin, other)] {
+        let router = &mut spec["bgp"]["routers"][router];
+        for (level, fields) in way.as_object().unwrap() {
+            let place = match level.as_str() {
+                "router" => &mut *router,
+                "neighbor" => &mut router["neighbors"][neighbor],
+                _ => &mut router["neighbors"][neighbor]["toAdvertise"],
+            };
+            put(place, fields.clone());
+        }
+    }
+    specs.push(twin);
+}
+
+/// Two ways to say something of one router or neighbor, some of which exclude each other.
+fn ways(random: &mut Random) -> (Value, Value) {
+    let prefix = random.pick(&["10.0.0.0/32", "2001:db8::/128"]);
+    let local_pref = |number: u32| {
+        json!({
+            "router": {"prefixes": [prefix]},
+            "advertise": {"allowed": {"mode": "all"}, "withCommunity": null,
+                "withLocalPref": [{"localPref": number, "prefixes": [prefix]}]},
+        })
+    };
+    let next_hop = |hops: Value| json!({"advertise": {"nextHop": hops}});
+    let neighbor = |fields: Value| json!({"neighbor": fields});
+    let evpn = |evpn: Value| json!({"router": {"evpn": evpn}, "neighbor": {"addressFamilies": ["evpn"]}});
+    let l2 = |fields: Value| {
+        let mut vni = json!({"vni": 10});
+        put(&mut vni, fields);
+        evpn(json!({"l2vnis": [vni]}))
+    };
+    random.pick(&[
+        (json!({"router": {"id": "10.255.0.3"}}), json!({"router": {"id": "10.255.0.4"}})),
+        (json!({"router": {"id": "10.255.0.1"}}), json!({"router": {"id": null}})),
+        (local_pref(90), local_pref(100)),
+        (local_pref(90), local_pref(90)),
+        (next_hop(json!({"ipv4": "192.0.2.8"})), next_hop(json!({"ipv4": "192.0.2.9"}))),
+        (next_hop(json!({"ipv4": "192.0.2.8"})), next_hop(json!({}))),
+        (next_hop(json!({"ipv6": "2001:db8::8"})), next_hop(json!({"ipv6": "2001:db8::9"}))),
+        (neighbor(json!({"asn": 65001, "dynamicASN": null})), neighbor(json!({"asn": 65002, "dynamicASN": null}))),
+        (neighbor(json!({"asn": 65001, "dynamicASN": null})), neighbor(json!({"asn": null, "dynamicASN": "external"}))),
+        (neighbor(json!({"port": 180})), neighbor(json!({"port": 179}))),
+        (neighbor(json!({"port": null})), neighbor(json!({"port": 179}))),
+        (neighbor(json!({"sourceaddress": "eth0"})), neighbor(json!({"sourceaddress": null}))),
+        (
+            neighbor(json!({"password": "x", "passwordSecret": null})),
+            neighbor(json!({"password": null, "passwordSecret": {"name": "a"}})),
+        ),
+        (
+            neighbor(json!({"password": null, "passwordSecret": {"name": "a"}})),
+            neighbor(json!({"password": null, "passwordSecret": {"name": "b"}})),
+        ),
+        (neighbor(json!({"ebgpMultiHop": true})), neighbor(json!({"ebgpMultiHop": false}))),
+        (neighbor(json!({"dualStackAddressFamily": true})), neighbor(json!({"dualStackAddressFamily": false}))),
+        (
+            neighbor(json!({"holdTime": "90s", "keepaliveTime": "30s"})),
+            neighbor(json!({"holdTime": "91s", "keepaliveTime": "30s"})),
+        ),
+        (
+            neighbor(json!({"holdTime": "90s", "keepaliveTime": "30s"})),
+            neighbor(json!({"holdTime": "90s", "keepaliveTime": "29s"})),
+        ),
+        (
+            neighbor(json!({"holdTime": "1m30s", "keepaliveTime": "30.9s"})),
+            neighbor(json!({"holdTime": "90.5s", "keepaliveTime": "0.5m"})),
+        ),
+        (
+            neighbor(json!({"holdTime": "180s", "keepaliveTime": "60s"})),
+            neighbor(json!({"holdTime": null, "keepaliveTime": null})),
+        ),
+        (neighbor(json!({"connectTime": "60s"})), neighbor(json!({"connectTime": null}))),
+        (neighbor(json!({"connectTime": "120s"})), neighbor(json!({"connectTime": null}))),
+        (
+            neighbor(json!({"asn": 65001, "dynamicASN": null, "localASN": 1})),
+            neighbor(json!({"asn": 65001, "dynamicASN": null, "localASN": null})),
+        ),
+        (neighbor(json!({"bfdProfile": "fast"})), neighbor(json!({"bfdProfile": "slow"}))),
+        (neighbor(json!({"bfdProfile": "fast"})), neighbor(json!({"bfdProfile": null}))),
+        (neighbor(json!({"enableGracefulRestart": true})), neighbor(json!({"enableGracefulRestart": false}))),
+        (neighbor(json!({"allowAsIn": "none"})), neighbor(json!({"allowAsIn": "1"}))),
+        (neighbor(json!({"allowAsIn": "none"})), neighbor(json!({"allowAsIn": ""}))),
+        (neighbor(json!({"allowAsIn": "9"})), neighbor(json!({"allowAsIn": "10"}))),
+        (neighbor(json!({"allowAsIn": "origin"})), neighbor(json!({"allowAsIn": "1"}))),
+        (neighbor(json!({"addressFamilies": ["evpn"]})), neighbor(json!({"addressFamilies": []}))),
+        (neighbor(json!({"addressFamilies": ["evpn"]})), neighbor(json!({"addressFamilies": null}))),
+        (evpn(json!({"advertiseVNIs": "All"})), evpn(json!({}))),
+        (evpn(json!({"advertiseVNIs": "Disabled"})), evpn(json!({}))),
+        (evpn(json!({"advertiseSVI": true})), evpn(json!({}))),
+        (l2(json!({"rd": "1:1"})), l2(json!({"rd": "1:2"}))),
+        (l2(json!({"rd": "1:1"})), l2(json!({}))),
+        (l2(json!({"importRTs": ["1:1"]})), l2(json!({"importRTs": ["1:2"]}))),
+        (l2(json!({"importRTs": ["1:1"]})), l2(json!({}))),
+        (l2(json!({"exportRTs": ["1:1"]})), l2(json!({}))),
+        (
+            json!({"router": {"neighbors": [], "evpn": {"l3vni": {"vni": 20, "advertisePrefixes": ["unicast"]}}}}),
+            json!({"router": {"neighbors": [], "evpn": {"l3vni": {"vni": 21, "advertisePrefixes": ["unicast"]}}}}),
+        ),
+        (
+            json!({"router": {"neighbors": [], "evpn": {"l3vni": {"vni": 20, "rd": "1:1", "advertisePrefixes": ["unicast"]}}}}),
+            json!({"router": {"neighbors": [], "evpn": {"l3vni": {"vni": 20, "advertisePrefixes": ["unicast"]}}}}),
+        ),
+    ])
 }
 
 /// Changes one thing, which is a fault often enough.
