@@ -67,7 +67,8 @@ impl Converter {
         Ok(this)
     }
 
-    /// Has the daemons convert all these sets, and returns what came of each, in their order.
+    /// Has the daemons convert all these sets, and returns what came of each, in their order. Secrets that they name must be
+    /// there; the FRRConfigurations are gone afterwards.
     ///
     /// # Errors
     /// If the API server refuses an object, or a daemon does not come to an end.

@@ -17,6 +17,8 @@ use crate::cluster::object;
 
 const SEED: u64 = 20_260_101;
 const CASES: usize = 300;
+/// Every daemon looks at all objects of a batch each time.
+const BATCH: usize = 100;
 /// Each needs a core while it converts.
 const DAEMONS: usize = 4;
 
@@ -34,7 +36,10 @@ async fn the_daemon_agrees() {
     let mut random = Random(seed);
     let loads: Vec<Load> = (0..cases).map(|_| load(&mut random)).collect();
     let start = std::time::Instant::now();
-    let conversions = converter.convert(&loads).await.unwrap();
+    let mut conversions = Vec::new();
+    for batch in loads.chunks(BATCH) {
+        conversions.extend(converter.convert(batch).await.unwrap());
+    }
     println!("{cases} sets converted in {:?}", start.elapsed());
     let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
     let mut failures = Vec::new();
