@@ -1,31 +1,15 @@
 //! Manifests and what comes of them, one idea each: `test/golden/*/*.yaml`, each over `test/golden/common.yaml`.
 
+#[path = "../../../test/golden/cases.rs"]
+mod cases;
+
 use std::path::PathBuf;
 
+use cases::{Case, documents};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::*;
-
-/// The objects of YAML documents.
-fn documents(text: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(text).unwrap()
-}
-
-fn identity(object: &Value) -> (Value, Value, Value) {
-    let metadata = &object["metadata"];
-    (object["kind"].clone(), metadata["namespace"].clone(), metadata["name"].clone())
-}
-
-/// A case over what all cases start from.
-fn over_common(case: &str) -> String {
-    let common = std::fs::read_to_string(repository().join("test/golden/common.yaml")).unwrap();
-    let case = documents(case);
-    let mut objects: Vec<Value> = documents(&common);
-    objects.retain(|object| !case.iter().any(|other| identity(other) == identity(object)));
-    objects.extend(case.into_iter().filter(|object| object["$delete"] != json!(true)));
-    objects.iter().map(|object| format!("---\n{}", serde_saphyr::to_string(object).unwrap())).collect()
-}
 
 /// What is worth reading of an object: conditions that say something, what a Service has, all of an FRRConfiguration.
 fn readable(mut object: Value) -> Option<Value> {
@@ -73,13 +57,9 @@ fn neighbors(router: &mut Value) -> Vec<&mut Value> {
 
 #[rstest]
 fn golden(#[files("../test/golden/*/*.yaml")] path: PathBuf) {
-    let case = std::fs::read_to_string(&path).unwrap();
-    let files = directory(&[("case.yaml", &over_common(&case))]);
-    let first = case.lines().find(|line| line.starts_with("# flags: "));
-    let flags = first.and_then(|line| line.strip_prefix("# flags: ")).unwrap_or_default();
-    let mut arguments = vec!["render", "--at", "2030-01-01T00:00:00Z", "-f", files.path().to_str().unwrap()];
-    arguments.extend(flags.split_whitespace());
-    let rendered = text(&run(&arguments));
+    let case = Case::read(&path);
+    let files = directory(&[("case.yaml", &case.manifests)]);
+    let rendered = text(&run(&case.render(files.path())));
     let shown: String = documents(&rendered)
         .into_iter()
         .filter_map(readable)
@@ -88,7 +68,7 @@ fn golden(#[files("../test/golden/*/*.yaml")] path: PathBuf) {
     let [name, area] = [path.file_stem(), path.parent().and_then(|parent| parent.file_name())]
         .map(|part| part.unwrap().to_str().unwrap().to_owned());
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(repository().join("test/golden").join(area));
+    settings.set_snapshot_path(cases::directory().join(area));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, shown));

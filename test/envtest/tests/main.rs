@@ -17,4 +17,5 @@ mod deployment;
 mod faults;
 mod first_address;
 mod frr_types;
+mod golden;
 mod import;
