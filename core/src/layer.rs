@@ -57,7 +57,7 @@ pub struct Session {
 }
 
 /// Path attributes of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attributes {
     /// LOCAL_PREF.
     pub local_pref: Option<i64>,

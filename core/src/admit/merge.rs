@@ -361,7 +361,9 @@ fn finish_routes<'a>(routes: impl Iterator<Item = Route<'a>>) -> BTreeMap<IpNet,
         let attributes = finished.entry(route.net).or_default();
         let local_prefs = [attributes.local_pref, number(route.local_pref)];
         attributes.local_pref = local_prefs.into_iter().flatten().max_by_key(ToString::to_string);
-        attributes.as_path_prepend = attributes.as_path_prepend.max(number(route.as_path_prepend));
+        // It was an i32 before.
+        let prepend = route.as_path_prepend.and_then(|claim| i32::try_from(claim.value).ok());
+        attributes.as_path_prepend = attributes.as_path_prepend.max(prepend);
         attributes.communities.extend(route.communities);
     }
     finished

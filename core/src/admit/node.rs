@@ -9,6 +9,7 @@ use clarion_api::frr::{BfdProfile, Evpn};
 use ipnet::IpNet;
 
 use crate::address_set::Family;
+pub use crate::layer::Attributes;
 
 /// The configuration of one node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,17 +151,6 @@ pub struct NextHops {
     pub ipv4: Option<String>,
     /// For IPv6 prefixes.
     pub ipv6: Option<String>,
-}
-
-/// Path attributes of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attributes {
-    /// LOCAL_PREF.
-    pub local_pref: Option<i64>,
-    /// COMMUNITIES and LARGE_COMMUNITIES, as FRR-K8s writes them.
-    pub communities: BTreeSet<String>,
-    /// How often our AS number is put before the path once more; v0.0.27.
-    pub as_path_prepend: Option<i64>,
 }
 
 /// What is accepted on a session.

@@ -129,7 +129,7 @@ struct ShownRoutes {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     communities: BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    as_path_prepend: Option<i64>,
+    as_path_prepend: Option<i32>,
     prefixes: Vec<String>,
 }
 

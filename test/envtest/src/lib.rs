@@ -7,22 +7,26 @@ mod control_plane;
 mod converter;
 mod daemon;
 mod frr_conf;
+pub mod history;
 mod metallb;
 mod operator;
 mod process;
 mod proxy;
 mod tools;
 pub mod wait;
+mod webhook;
 
 pub use control_plane::{ControlPlane, manifests};
 pub use converter::{Conversion, Converter, Load};
 pub use daemon::Daemon;
 pub use frr_conf::{Announced, FrrConf, FrrNeighbor, FrrRouter};
+pub use history::History;
 pub use metallb::MetalLb;
 pub use operator::Operator;
 pub use process::Process;
 pub use proxy::{Action, Proxy};
 pub use tools::{repository, tools};
+pub use webhook::Webhook;
 
 /// Why a component could not be started or used.
 #[derive(Debug, thiserror::Error)]

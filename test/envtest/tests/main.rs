@@ -19,3 +19,4 @@ mod first_address;
 mod frr_types;
 mod golden;
 mod import;
+mod transition;
