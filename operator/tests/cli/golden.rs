@@ -73,3 +73,52 @@ fn golden(#[files("../test/golden/*/*.yaml")] path: PathBuf) {
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, shown));
 }
+
+/// The paths of all fields of a schema, without those of labels and selectors, which have many forms.
+fn fields(schema: &Value, path: &str, found: &mut Vec<String>) {
+    if path.ends_with("elector") || path.ends_with("electors") {
+        return;
+    }
+    let items = &schema["items"];
+    if items.is_object() {
+        return fields(items, path, found);
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        found.push(path.clone());
+        fields(field, &path, found);
+    }
+}
+
+/// Whether an object has something at a path; of a list, any item counts.
+fn has(value: &Value, path: &[&str]) -> bool {
+    match (value, path) {
+        (Value::Array(items), _) => items.iter().any(|item| has(item, path)),
+        (_, []) => !value.is_null(),
+        (_, [first, rest @ ..]) => has(&value[first], rest),
+    }
+}
+
+#[test]
+fn every_field_of_every_kind_has_a_case() {
+    let pattern = cases::directory().join("*/*.yaml");
+    let areas = std::fs::read_dir(cases::directory()).unwrap().map(|entry| entry.unwrap().path());
+    let files = areas.filter(|path| path.is_dir()).flat_map(|area| std::fs::read_dir(area).unwrap());
+    let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+    let objects: Vec<Value> = files.flat_map(|path| documents(&std::fs::read_to_string(path).unwrap())).collect();
+    let mut missing = Vec::new();
+    for crd in documents(&text(&run(&["crds"]))) {
+        let kind = &crd["spec"]["names"]["kind"];
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let mut paths = Vec::new();
+        fields(schema, "spec", &mut paths);
+        assert!(!paths.is_empty(), "{kind} has no fields");
+        let of_kind: Vec<&Value> = objects.iter().filter(|object| object["kind"] == *kind).collect();
+        let absent = paths.into_iter().filter(|path| {
+            let parts: Vec<&str> = path.split('.').collect();
+            !of_kind.iter().any(|object| has(object, &parts))
+        });
+        missing.extend(absent.map(|path| format!("{kind} {path}")));
+    }
+    assert!(missing.is_empty(), "not in {}: {missing:#?}", pattern.display());
+}
