@@ -1,11 +1,11 @@
 //! LoadBalancerAdvertisement: which addresses are announced, how, from where and to whom.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{schema, status::Status};
+use crate::schema;
 
 /// Announces the addresses of pools over BGP. An empty list of names or selectors means all.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -16,7 +16,7 @@ use crate::{schema, status::Status};
     plural = "loadbalanceradvertisements",
     shortname = "lbadv",
     category = "clarion",
-    status = "Status",
+    status = "LoadBalancerAdvertisementStatus",
     derive = "PartialEq",
     doc = "Announces the addresses of pools over BGP.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -106,4 +106,21 @@ pub struct NodeLimit {
         regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
     )]
     pub topology_key: Option<String>,
+}
+
+/// What Clarion knows of an advertisement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerAdvertisementStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// The values of its communities when all of them were last known. While one is not, these count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<schema::Community>>", length(max = 64))]
+    pub communities: Option<Vec<String>>,
+    /// What is known of the advertisement.
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
 }

@@ -24,8 +24,8 @@ pub const OVERLAY_PREFIX: &str = "clarion-node-";
 pub const PARK_PREFIX: &str = "clarion-park-";
 /// Annotation on FRRConfigurations: what the object is for, in words.
 pub const SUMMARY_ANNOTATION: &str = "clarionlb.io/summary";
-/// Annotation on FRRConfigurations: until when the nodes that are being drained announce, as `host=time` pairs. A deadline
-/// that is written down here stays what it is, whoever leads.
+/// Annotation on FRRConfigurations: until when nodes announce that are being drained for a taint, as `host=time` pairs. A
+/// deadline that is written down here stays what it is, whoever leads.
 pub const DEADLINES_ANNOTATION: &str = "clarionlb.io/drained-hosts";
 /// Annotation on a Node: from this time (RFC 3339) on it announces nothing, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
 pub const WITHDRAW_AT_ANNOTATION: &str = "clarionlb.io/withdraw-at";

@@ -44,6 +44,9 @@ use crate::schema;
     validation = Rule::new("!has(self.localASN) || !has(self.dynamicASN) || self.dynamicASN == 'External'").message("localASN is for eBGP sessions: dynamicASN must be External"),
     validation = Rule::new("has(self.holdTime) == has(self.keepaliveTime)").message("holdTime and keepaliveTime go together"),
     validation = Rule::new("!has(self.holdTime) || !has(self.keepaliveTime) || !self.holdTime.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || !self.keepaliveTime.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || self.holdTime == '' || self.keepaliveTime == '' || duration(self.keepaliveTime) <= duration(self.holdTime)").message("keepaliveTime must not be longer than holdTime"),
+    validation = Rule::new("!has(self.interface) || !has(self.peerPort)").message("a session over an interface has no port"),
+    validation = Rule::new("!has(self.nextHop) || has(self.interface) || !has(self.peerAddress) || (has(self.dualStackAddressFamily) && self.dualStackAddressFamily) || (self.peerAddress.contains(':') ? !has(self.nextHop.ipv4) : !has(self.nextHop.ipv6))").message("nextHop is for the families that the session carries: that of peerAddress, or both with dualStackAddressFamily"),
+    validation = Rule::new("!has(self.drain) || self.drain.withdrawAt < timestamp('9000-01-01T00:00:00Z')").message("drain.withdrawAt must be before the year 9000"),
     validation = Rule::new("!has(self.bfd) || !has(self.bfd.echoMode) || !self.bfd.echoMode || !has(self.ebgpMultiHop) || !self.ebgpMultiHop").message("BFD's echo mode doesn't work over several hops")
 )]
 #[serde(rename_all = "camelCase")]

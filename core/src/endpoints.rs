@@ -1,11 +1,12 @@
 //! Which endpoints of a Service take traffic, as kube-proxy sees it (KEP-1669): the ready ones or, if none is ready anywhere,
 //! those that serve while they terminate.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use crate::{
+    address_set::Family,
     hosts::Hosts,
-    world::{EndpointSlice, Object, ObjectName, World},
+    world::{Endpoint, EndpointSlice, Object, ObjectName, World},
 };
 
 /// The endpoints of all Services.
@@ -13,7 +14,7 @@ pub struct Endpoints<'w> {
     /// In the order of their Services.
     slices: Vec<&'w Object<EndpointSlice>>,
     /// Where the slices of the last Service that was asked for end. Services are mostly asked for in their order.
-    next: usize,
+    next: Cell<usize>,
 }
 
 impl<'w> Endpoints<'w> {
@@ -22,17 +23,17 @@ impl<'w> Endpoints<'w> {
     pub fn new(world: &'w World) -> Self {
         let mut slices: Vec<_> = world.endpoint_slices.iter().collect();
         slices.sort_unstable_by_key(|slice| key(slice));
-        Self { slices, next: 0 }
+        Self { slices, next: Cell::new(0) }
     }
 
     /// The EndpointSlices of a Service.
-    pub fn of(&mut self, service: &ObjectName) -> Slices<'_, 'w> {
+    pub fn of(&self, service: &ObjectName) -> Slices<'_, 'w> {
         let name = (service.namespace.as_str(), service.name.as_str());
-        let is_next = self.slices.get(self.next).is_some_and(|slice| key(slice) == name);
-        let first = if is_next { self.next } else { self.slices.partition_point(|slice| key(slice) < name) };
+        let is_next = self.slices.get(self.next.get()).is_some_and(|slice| key(slice) == name);
+        let first = if is_next { self.next.get() } else { self.slices.partition_point(|slice| key(slice) < name) };
         let rest = self.slices.get(first..).unwrap_or_default();
         let count = rest.iter().take_while(|slice| key(slice) == name).count();
-        self.next = first + count;
+        self.next.set(first + count);
         Slices(rest.get(..count).unwrap_or_default())
     }
 }
@@ -42,18 +43,23 @@ impl<'w> Endpoints<'w> {
 pub struct Slices<'e, 'w>(&'e [&'w Object<EndpointSlice>]);
 
 impl<'w> Slices<'_, 'w> {
-    /// Whether any endpoint takes traffic.
+    /// The endpoints of a family: kube-proxy forwards the traffic of each to endpoints of the same.
+    fn endpoints(self, family: Family) -> impl Iterator<Item = &'w Endpoint> {
+        let slices = self.0.iter().filter(move |slice| slice.value.family.is_none_or(|own| own == family));
+        slices.flat_map(|slice| &slice.value.endpoints)
+    }
+
+    /// Whether any endpoint of the family takes traffic.
     #[must_use]
-    pub fn any(self) -> bool {
-        let mut endpoints = self.0.iter().flat_map(|slice| &slice.value.endpoints);
-        endpoints.any(|endpoint| endpoint.ready || endpoint.serving_while_terminating)
+    pub fn any(self, family: Family) -> bool {
+        self.endpoints(family).any(|endpoint| endpoint.ready || endpoint.serving_while_terminating)
     }
 
     /// The hosts with an endpoint that takes traffic, and the names of other nodes that have one: those that
     /// are not known, or can't be told apart from others.
     #[must_use]
-    pub fn hosts(self, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
-        let endpoints = || self.0.iter().flat_map(|slice| &slice.value.endpoints);
+    pub fn hosts(self, family: Family, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
+        let endpoints = || self.endpoints(family);
         let any_ready = endpoints().any(|endpoint| endpoint.ready);
         let takes = endpoints().filter(|e| if any_ready { e.ready } else { e.serving_while_terminating });
         let (mut found, mut others) = (BTreeSet::new(), BTreeSet::new());

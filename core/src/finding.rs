@@ -84,7 +84,7 @@ reasons! {
     NotToBeAnnounced: "The Service's pools are not meant to be announced.",
     NoReadyEndpoints: "No endpoint of the Service is ready, so its addresses are not announced.",
     NoNode: "No node can announce the Service: none is selected by both an advertisement and a peer that carries the address's family.",
-    HeldBack: "The advertisements that fit the address are not valid, or the peers have as many prefixes as `maxPrefixes` lets them, so that nothing new is announced.",
+    HeldBack: "The peers have as many prefixes as `maxPrefixes` lets them, or the nodes that would announce the address can't be told apart.",
     NoAddress: "The Service has no address to announce.",
     Unconfirmed: "The addresses are in FRRConfigurations; whether the routers have them is not known to this version.",
     Pending: "The address is about to be given or announced.",

@@ -31,6 +31,8 @@ pub struct Host<'w> {
     pub nodes: Vec<&'w Object<Node>>,
     /// Whether it announces.
     pub standing: Standing,
+    /// When it stops to announce for a taint, whatever else keeps it from announcing.
+    taint_deadline: Option<Timestamp>,
 }
 
 /// Whether a host announces.
@@ -109,10 +111,15 @@ impl<'w> Hosts<'w> {
         self.by_node.get(node).copied()
     }
 
-    /// Until when each host announces that does not do so for ever.
+    /// Until when the hosts announce that have a taint by which they are drained. Nothing else says so.
     #[must_use]
-    pub fn deadlines(&self) -> BTreeMap<&'w str, Timestamp> {
-        self.list.iter().filter_map(|host| Some((host.name, host.standing.deadline()?))).collect()
+    pub fn taint_deadlines(&self) -> BTreeMap<&'w str, Timestamp> {
+        self.list.iter().filter_map(|host| Some((host.name, host.taint_deadline?))).collect()
+    }
+
+    /// When each host stops to announce that is to stop.
+    pub fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+        self.list.iter().filter_map(|host| host.standing.deadline())
     }
 }
 
@@ -141,12 +148,16 @@ pub fn hosts<'w>(world: &'w World, config: &Config, findings: &mut Findings) -> 
             );
             nodes.iter().for_each(|node| tell.peers_of(&node.meta, Reason::HostnameLabel, &message));
         }
-        let standings = nodes.iter().map(|node| standing(world, node, recorded.get(name).copied(), &mut tell));
+        let tainted = nodes.iter().any(|node| is_tainted(world, &node.value));
+        // Seen before, the deadline stays what it was.
+        let taint_deadline = tainted
+            .then(|| recorded.get(name).copied().unwrap_or_else(|| after(world.now, world.settings.drain_grace)));
+        let standings = nodes.iter().map(|node| standing(world, node, taint_deadline, &mut tell));
         // The gravest counts; of two drains, the one that ends first.
         let standing = standings.max_by_key(|standing| (rank(*standing), standing.deadline().map(std::cmp::Reverse)));
         let index = hosts.list.len();
         hosts.by_node.extend(nodes.iter().map(|node| (node.meta.name.name.as_str(), index)));
-        hosts.list.push(Host { name, nodes, standing: standing.unwrap_or(Standing::Announces) });
+        hosts.list.push(Host { name, nodes, standing: standing.unwrap_or(Standing::Announces), taint_deadline });
     }
     hosts
 }
@@ -161,7 +172,12 @@ fn rank(standing: Standing) -> u8 {
     }
 }
 
-fn standing(world: &World, node: &Object<Node>, recorded: Option<Timestamp>, tell: &mut Tell) -> Standing {
+fn is_tainted(world: &World, node: &Node) -> bool {
+    let patterns = &world.settings.drain_taints;
+    node.taints.iter().any(|taint| patterns.iter().any(|pattern| taint.fits(pattern)))
+}
+
+fn standing(world: &World, node: &Object<Node>, taint_deadline: Option<Timestamp>, tell: &mut Tell) -> Standing {
     if node.value.network_unavailable {
         return Standing::NetworkUnavailable;
     }
@@ -180,11 +196,7 @@ fn standing(world: &World, node: &Object<Node>, recorded: Option<Timestamp>, tel
             None
         }
     });
-    let patterns = &world.settings.drain_taints;
-    let tainted = node.value.taints.iter().any(|taint| patterns.iter().any(|pattern| taint.fits(pattern)));
-    // Seen before, the deadline stays what it was.
-    let by_taint = tainted.then(|| recorded.unwrap_or_else(|| after(world.now, world.settings.drain_grace)));
-    match asked.into_iter().chain(by_taint).min() {
+    match asked.into_iter().chain(taint_deadline).min() {
         Some(at) if world.now < at => Standing::Drains(at),
         Some(at) => Standing::Drained(at),
         None => Standing::Announces,
@@ -198,7 +210,8 @@ fn after(now: Timestamp, seconds: i64) -> Timestamp {
 /// The deadlines that our FRRConfigurations record, the earliest of each host.
 fn recorded(world: &World) -> BTreeMap<&str, Timestamp> {
     let mut deadlines = BTreeMap::new();
-    let ours = world.configurations.iter().filter(|c| c.value.ours);
+    let namespace = world.frr_k8s_namespace();
+    let ours = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
     for text in ours.filter_map(|c| c.value.annotations.get(names::DEADLINES_ANNOTATION)) {
         for (host, at) in text.split(',').filter_map(|pair| pair.split_once('=')) {
             if let Ok(at) = at.parse::<Timestamp>() {

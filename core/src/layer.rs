@@ -89,6 +89,17 @@ impl Attributes {
     }
 }
 
+impl Attributes {
+    /// The same without what [`Attributes::draining`] adds. What local preference there was before is not known any more.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        if self.local_pref == Some(0) && self.communities.remove(GRACEFUL_SHUTDOWN) {
+            self.local_pref = None;
+        }
+        self
+    }
+}
+
 impl Session {
     /// A session without routes.
     #[must_use]

@@ -40,7 +40,7 @@ pub fn plan(world: &World) -> Plan {
     let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
     let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, &mut findings);
     let announced = compose::announced(&layout);
-    let deadlines = hosts.deadlines();
+    let deadlines = hosts.taint_deadlines();
     elsewhere(world, &config, &mut findings);
 
     // In the order of their urgency: there are few FRRConfigurations, and withdrawals among them.
@@ -50,11 +50,11 @@ pub fn plan(world: &World) -> Plan {
         writes
             .extend(configurations(world, &layout, &deadlines, &mut unfinished).into_iter().map(Write::Configuration));
     }
-    writes.extend(report::services(world, &allocation, &announcement, &announced));
+    writes.extend(report::services(world, &config, &allocation, &announcement, &announced));
     writes.extend(report::objects(world, &config, &allocation, &sessions, &findings));
     unfinished.extend(writes.iter().map(Write::object));
     writes.retain(|write| !world.unsettled.contains_key(&write.object()));
-    let due = deadlines.values().copied().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
+    let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
     let wake = due.filter(|at| *at > world.now).min();
     Plan { writes, unfinished, findings, wake }
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use clarion_api::{
-    Condition, Time, Timestamp, names,
+    Condition, Time, Timestamp,
+    advertisement::LoadBalancerAdvertisementStatus,
+    names,
     peer::RouterPeerStatus,
     pool::{AddressCounts, LoadBalancerPoolStatus},
     reservation::AddressReservationStatus,
@@ -20,10 +22,10 @@ use crate::{
     allocate::{self, Allocation, Seated},
     announce::Announcement,
     compose,
-    config::{Config, Pool, Terms},
+    config::{Config, Peer, Pool, Terms, selected},
     finding::{Findings, Reason, Severity},
     session::Sessions,
-    world::{Kind, Meta, ObjectName, ObjectRef, Service, World},
+    world::{Kind, Meta, ObjectName, ObjectRef, Service, Session, World},
     write::{Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
 };
 
@@ -35,6 +37,7 @@ const EVENT_MAX: usize = 1024;
 /// The status of Services.
 pub fn services(
     world: &World,
+    config: &Config,
     allocation: &Allocation,
     announcement: &Announcement,
     announced: &BTreeSet<IpNet>,
@@ -42,7 +45,8 @@ pub fn services(
     let mut writes = Vec::new();
     for seated in allocation.seats() {
         let verdicts = if seated.served {
-            let mut verdicts = vec![allocated(&seated), announced_condition(world, &seated, announcement, announced)];
+            let mut verdicts =
+                vec![allocated(&seated), announced_condition(world, config, &seated, announcement, announced)];
             verdicts.extend(list(names::ADDRESS_SHARED, Reason::Shared, seated.shared()));
             verdicts.extend(list(names::RELEASE_ON_REMOVAL, Reason::ReleaseOnRemoval, &seated.revocable()));
             verdicts
@@ -69,6 +73,7 @@ fn list(type_: &'static str, reason: Reason, addresses: &[IpAddr]) -> Option<Ver
 /// writes no Service.
 fn announced_condition<'a>(
     world: &World,
+    config: &Config,
     seated: &Seated,
     announcement: &Announcement,
     announced: &BTreeSet<IpNet>,
@@ -81,11 +86,13 @@ fn announced_condition<'a>(
     if !world.frr_k8s_installed {
         return no(Reason::FRRK8sNotInstalled, "FRR-K8s is not installed: its CRD FRRConfiguration is missing");
     }
-    let in_status = |address: &&IpAddr| service.value.addresses.contains(address);
+    let is_meant = |address: &&IpAddr| {
+        service.value.addresses.contains(address) && config.pools.of(**address).is_none_or(|pool| pool.announce)
+    };
     let is_stranded = |address: &&IpAddr| !compose::announces(announced, announcement, **address);
-    if let Some(address) = seated.kept().iter().filter(in_status).find(is_stranded) {
+    if let Some(address) = seated.kept().iter().filter(is_meant).find(is_stranded) {
         let message = format!(
-            "{address} is held back: the LoadBalancerAdvertisements that fit it are not valid, or its RouterPeers have as many prefixes as maxPrefixes lets them; see their conditions"
+            "{address} is held back: its RouterPeers have as many prefixes as maxPrefixes lets them, or nodes can't be told apart; see their conditions"
         );
         return no(Reason::HeldBack, &message);
     }
@@ -172,10 +179,19 @@ pub fn objects(
             (known != Some(&status)).then_some(ObjectStatus::AddressReservation(status))
         });
     }
+    let advertisements: BTreeMap<&str, _> =
+        config.advertisements.iter().map(|advertisement| (advertisement.name.as_str(), advertisement)).collect();
     for object in world.advertisements.iter() {
         let known = object.value.status.as_ref();
         push(Kind::LoadBalancerAdvertisement, &object.meta, known.map_or(&[], |s| &s.conditions), &|conditions| {
-            let status = Status { observed_generation: object.meta.generation, conditions: conditions.to_vec() };
+            let in_effect = advertisements.get(object.meta.name.name.as_str());
+            let status = LoadBalancerAdvertisementStatus {
+                observed_generation: object.meta.generation,
+                communities: in_effect
+                    .map(|advertisement| advertisement.communities.iter().cloned().collect())
+                    .or_else(|| known.and_then(|known| known.communities.clone())),
+                conditions: conditions.to_vec(),
+            };
             (known != Some(&status)).then_some(ObjectStatus::LoadBalancerAdvertisement(status))
         });
     }
@@ -204,21 +220,23 @@ pub fn objects(
     writes
 }
 
-/// Sessions with a peer that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
-fn established(world: &World, peer: &crate::config::Peer) -> i64 {
-    let is_with = |terms: &Terms, reported: &str| match terms
-        .neighbor
-        .address
-        .as_deref()
-        .and_then(|address| address.parse::<IpAddr>().ok())
-    {
-        Some(address) => reported.replace('-', ":").parse() == Ok(address) || reported.parse() == Ok(address),
+/// Sessions of the peer's nodes that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.
+fn established(world: &World, peer: &Peer) -> i64 {
+    let is_with = |terms: &Terms, reported: &str| match terms.neighbor.address.as_deref() {
+        Some(text) => {
+            let address = text.parse::<IpAddr>().ok();
+            [reported.parse().ok(), reported.replace('-', ":").parse().ok()].contains(&address)
+        }
         None => terms.neighbor.interface.as_deref() == Some(reported),
     };
+    let is_of_peer = |session: &&Session| {
+        let node = world.nodes.get(&ObjectName::cluster(&session.node));
+        let labels = node.map(|node| &node.meta.labels).filter(|labels| selected(&peer.nodes, labels));
+        let terms = labels.and_then(|labels| peer.terms(peer.override_for(labels)));
+        terms.is_some_and(|terms| session.vrf == terms.vrf && is_with(terms, &session.peer))
+    };
     let sessions = world.sessions.iter().map(|session| &session.value).filter(|session| session.established);
-    let count =
-        sessions.filter(|s| peer.all_terms().any(|terms| s.vrf == terms.vrf && is_with(terms, &s.peer))).count();
-    i64::try_from(count).unwrap_or(i64::MAX)
+    i64::try_from(sessions.filter(is_of_peer).count()).unwrap_or(i64::MAX)
 }
 
 fn counts(pool: &Pool, [v4, v6]: [u64; 2]) -> [Option<AddressCounts>; 2] {

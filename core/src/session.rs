@@ -1,6 +1,9 @@
 //! Peers and hosts to sessions: classes of hosts that have the same sessions and announce the same things.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     config::{Config, Peer, Terms, selected},
@@ -18,6 +21,8 @@ pub struct Class {
     pub sessions: Vec<Neighborship>,
     /// The advertisements that may announce from here, by index, oldest first.
     pub advertisements: Vec<usize>,
+    /// Anything is announced from here.
+    pub announces: bool,
     /// What is announced is about to be withdrawn.
     pub draining: bool,
     /// What sets this class apart from others: the peers and advertisements that pick nodes. It stays the same while
@@ -60,6 +65,8 @@ struct Signature {
     announces: bool,
     draining: bool,
     sessions: Vec<Neighborship>,
+    /// Peers that select the hosts, and that they can have no session with.
+    absent: Vec<usize>,
     advertisements: Vec<usize>,
 }
 
@@ -77,7 +84,7 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, findings: &mut Fi
     let nodes = nodes.collect();
     let mut members: BTreeMap<Signature, BTreeSet<usize>> = BTreeMap::new();
     for (index, host) in hosts.list.iter().enumerate() {
-        members.entry(signature(config, host)).or_default().insert(index);
+        members.entry(signature(config, host, findings)).or_default().insert(index);
     }
     let (mut classes, mut class_of) = (Vec::new(), BTreeMap::new());
     for (signature, hosts) in members {
@@ -85,8 +92,8 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, findings: &mut Fi
         let sessions = compatible(config, &signature.sessions, findings);
         if !sessions.is_empty() {
             class_of.extend(hosts.iter().map(|host| (*host, classes.len())));
-            let Signature { draining, advertisements, .. } = signature;
-            classes.push(Class { hosts, sessions, advertisements, draining, identity });
+            let Signature { announces, draining, advertisements, .. } = signature;
+            classes.push(Class { hosts, sessions, advertisements, announces, draining, identity });
         }
     }
     Sessions { classes, class_of, nodes }
@@ -96,15 +103,16 @@ fn id(peer: &Peer) -> ObjectRef {
     ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name))
 }
 
-fn signature(config: &Config, host: &Host) -> Signature {
-    let peers = config.peers.iter().enumerate().filter(|(_, peer)| host.all(|labels| selected(&peer.nodes, labels)));
-    // Nodes that can't be told apart, and that different overrides are for, have no terms in common.
-    let sessions = peers.filter_map(|(index, peer)| {
-        let first = host.nodes.first()?;
-        let overridden = peer.override_for(&first.meta.labels);
-        let same = host.all(|labels| peer.override_for(labels) == overridden);
-        (same && peer.terms(overridden).is_some()).then_some(Neighborship { peer: index, overridden })
-    });
+fn signature(config: &Config, host: &Host, findings: &mut Findings) -> Signature {
+    let (mut sessions, mut absent) = (Vec::new(), Vec::new());
+    for (index, peer) in config.peers.iter().enumerate() {
+        if host.all(|labels| selected(&peer.nodes, labels)) {
+            match terms_for(peer, host, findings) {
+                Some(overridden) => sessions.push(Neighborship { peer: index, overridden }),
+                None => absent.push(index),
+            }
+        }
+    }
     let announces = host.standing.announces();
     let advertisements = config
         .advertisements
@@ -114,9 +122,26 @@ fn signature(config: &Config, host: &Host) -> Signature {
     Signature {
         announces,
         draining: matches!(host.standing, Standing::Drains(_)),
-        sessions: sessions.collect(),
+        sessions,
+        absent,
         advertisements: advertisements.map(|(index, _)| index).collect(),
     }
+}
+
+/// The override by which a host has a session with the peer, if it can have one.
+fn terms_for(peer: &Peer, host: &Host, findings: &mut Findings) -> Option<Option<usize>> {
+    let overridden = peer.override_for(&host.nodes.first()?.meta.labels);
+    // Nodes that can't be told apart, and that different overrides are for, have no terms in common.
+    let terms = peer.terms(overridden).filter(|_| host.all(|labels| peer.override_for(labels) == overridden))?;
+    // FRR refuses itself as a neighbor, and with that the whole configuration of the node.
+    let address = terms.neighbor.address.as_ref().and_then(|text| text.parse::<IpAddr>().ok());
+    let own = host.nodes.iter().find(|node| address.is_some_and(|address| node.value.addresses.contains(&address)));
+    if let Some(node) = own {
+        let message = format!("Node {} has the peer's address itself: it gets no session", node.meta.name);
+        findings.warning(id(peer), Reason::SessionConflict, message);
+        return None;
+    }
+    Some(overridden)
 }
 
 fn identity(config: &Config, signature: &Signature) -> String {
@@ -124,10 +149,12 @@ fn identity(config: &Config, signature: &Signature) -> String {
     let sessions = sessions.filter_map(|(session, peer)| {
         let selector = session.overridden.and_then(|index| peer.overrides.get(index)).map(|(selector, _)| selector);
         match selector {
-            Some(selector) => Some(format!("peer {} as for {selector:?}\n", peer.name)),
+            Some(selector) => Some(format!("peer {} as for {selector}\n", peer.name)),
             None => (!peer.nodes.is_empty()).then(|| format!("peer {}\n", peer.name)),
         }
     });
+    let absent = signature.absent.iter().filter_map(|index| config.peers.get(*index));
+    let absent = absent.map(|peer| format!("no peer {}\n", peer.name));
     let advertisements = signature.advertisements.iter().filter_map(|index| config.advertisements.get(*index));
     let advertisements =
         advertisements.filter(|adv| !adv.nodes.is_empty()).map(|adv| format!("advertisement {}\n", adv.name));
@@ -136,7 +163,7 @@ fn identity(config: &Config, signature: &Signature) -> String {
         (true, true) => Some("draining\n".to_owned()),
         (true, false) => None,
     };
-    let parts: BTreeSet<String> = standing.into_iter().chain(sessions).chain(advertisements).collect();
+    let parts: BTreeSet<String> = standing.into_iter().chain(sessions).chain(absent).chain(advertisements).collect();
     parts.into_iter().collect()
 }
 
@@ -152,8 +179,7 @@ fn compatible(config: &Config, sessions: &[Neighborship], findings: &mut Finding
         let id_differs =
             |older: &Terms| older.router_id.as_ref().zip(terms.router_id.as_ref()).is_some_and(|(a, b)| a != b);
         let router_id = older().find(|(_, older)| id_differs(older));
-        let end = |terms: &Terms| (terms.neighbor.address.clone(), terms.neighbor.interface.clone());
-        let same = older().find(|(_, older)| end(older) == end(terms));
+        let same = older().find(|(_, older)| older.key() == terms.key());
         let conflict = if let Some((other, older)) = asn {
             format!("myASN is {}, but {} for the older RouterPeer {}", terms.my_asn, older.my_asn, other.name)
         } else if let Some((other, _)) = router_id {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{
-    Condition, frr::FrrConfigurationSpec, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
-    reservation::AddressReservationStatus, status::Status,
+    Condition, advertisement::LoadBalancerAdvertisementStatus, frr::FrrConfigurationSpec, peer::RouterPeerStatus,
+    pool::LoadBalancerPoolStatus, reservation::AddressReservationStatus, status::Status,
 };
 
 use crate::{
@@ -141,7 +141,7 @@ pub struct ObjectStatusWrite {
 pub enum ObjectStatus {
     LoadBalancerPool(LoadBalancerPoolStatus),
     AddressReservation(AddressReservationStatus),
-    LoadBalancerAdvertisement(Status),
+    LoadBalancerAdvertisement(LoadBalancerAdvertisementStatus),
     RouterPeer(RouterPeerStatus),
     CommunityAlias(Status),
 }

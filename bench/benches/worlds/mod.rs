@@ -37,7 +37,12 @@ pub fn world(services: usize, nodes: usize) -> World {
         frr_k8s_installed: true,
         services: (0..services).map(|n| object(name(n), service())).collect(),
         endpoint_slices: (0..services)
-            .map(|n| object(name(n), EndpointSlice { service: name(n).name, endpoints: vec![endpoint(), endpoint()] }))
+            .map(|n| {
+                object(
+                    name(n),
+                    EndpointSlice { service: name(n).name, family: None, endpoints: vec![endpoint(), endpoint()] },
+                )
+            })
             .collect(),
         nodes: (0..nodes)
             .map(|n| {

@@ -38,9 +38,11 @@ impl Stage<'_, '_> {
     /// Rendezvous hashing (Thaler, Ravishankar 1998): every host draws a number for the prefix, and the highest of each
     /// domain win. So a host that comes or goes changes no more than its own share.
     ///
-    /// A host that is being drained stays for as long as it announces, beside the one that takes its place.
+    /// A host that is being drained, or whose peers are, stays for as long as it announces, beside the one that takes its
+    /// place.
     fn choose(&self, prefix: IpNet, route: &Route, limit: &NodeLimit) -> BTreeSet<usize> {
         let family = Family::of(prefix.addr());
+        let advertisements: Vec<usize> = route.requests.iter().map(|request| request.advertisement).collect();
         let able = route.requests.iter().flat_map(|request| self.reach.of(request.advertisement, family));
         let able: BTreeSet<usize> = able
             .filter(|host| route.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)))
@@ -58,7 +60,7 @@ impl Stage<'_, '_> {
         for mut drawn in domains.into_values() {
             drawn.sort_unstable_by(|a, b| b.cmp(a));
             chosen.extend(drawn.iter().take(max).map(|(_, host)| *host));
-            let lasting = drawn.iter().filter(|(_, host)| !self.reach.is_draining(*host));
+            let lasting = drawn.iter().filter(|(_, host)| self.reach.lasts(&advertisements, family, *host));
             chosen.extend(lasting.take(max).map(|(_, host)| *host));
         }
         chosen

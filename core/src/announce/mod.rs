@@ -33,6 +33,8 @@ pub struct Announcement {
     pub silent: BTreeMap<ObjectName, (Reason, String)>,
     /// By Service: what else is to be told of how it is announced.
     pub remarks: BTreeMap<ObjectName, String>,
+    /// The addresses that are to be announced, ascending.
+    pub addresses: Vec<IpAddr>,
     /// The prefixes that are to announce an address, where that is not its own /32 or /128 alone.
     pub aggregates: BTreeMap<IpAddr, BTreeSet<IpNet>>,
 }
@@ -109,9 +111,8 @@ pub fn announce(
     let mut claims = Vec::new();
     for seated in allocation.seats().filter(|seated| seated.served) {
         let service = seated.service;
-        match stage.claims(service, seated.kept()) {
-            Ok(found) => claims.extend(found),
-            Err(why) => drop(stage.announcement.silent.insert(service.meta.name.clone(), why)),
+        if let Err(why) = stage.claims(service, seated.kept(), &mut claims) {
+            stage.announcement.silent.insert(service.meta.name.clone(), why);
         }
     }
     claims.sort_by_key(|claim| claim.address);
@@ -135,34 +136,39 @@ struct Stage<'w, 'a> {
 }
 
 impl<'w> Stage<'w, '_> {
-    /// What one Service wants announced, or why it wants nothing.
+    /// What one Service wants announced.
+    ///
+    /// # Errors
+    /// Why nothing, or not all of it, is announced.
     fn claims(
         &mut self,
         service: &'w Object<Service>,
         addresses: &[IpAddr],
-    ) -> Result<Vec<Claim<'w>>, (Reason, String)> {
+        claims: &mut Vec<Claim<'w>>,
+    ) -> Result<(), (Reason, String)> {
         if addresses.is_empty() {
             return Err((Reason::NoAddress, "the Service has no address yet".to_owned()));
         }
-        let spread = self.spread(service)?;
-        let (asked, mut refused) = communities(self.config, service);
-        let mut permitted = BTreeSet::new();
-        let (mut claims, mut quiet) = (Vec::with_capacity(addresses.len()), true);
-        for address in addresses {
-            let pool = self.config.pools.of(*address);
-            quiet &= pool.is_some_and(|pool| !pool.announce);
-            let requests = self.requests(pool, service, &asked, &mut permitted);
-            let in_status = service.value.addresses.contains(address);
-            if !requests.is_empty() || pool.is_none() {
-                claims.push((in_status, *address, requests, pool.is_none()));
-            }
-        }
-        if claims.is_empty() && quiet {
+        let pool_of = |address: &IpAddr| self.config.pools.of(*address);
+        if addresses.iter().all(|address| pool_of(address).is_some_and(|pool| !pool.announce)) {
             return Err((Reason::NotToBeAnnounced, "its pools have announce: false".to_owned()));
         }
-        if claims.is_empty() {
-            let message = "no valid LoadBalancerAdvertisement fits its pool and labels";
-            return Err((Reason::NoAdvertisement, message.to_owned()));
+        let (asked, mut refused) = communities(self.config, service);
+        let (mut permitted, mut outcome) = (BTreeSet::new(), Ok(()));
+        for address in addresses.iter().copied().filter(|address| service.value.addresses.contains(address)) {
+            let pool = self.config.pools.of(address);
+            let requests = self.requests(pool, service, &asked, &mut permitted);
+            if requests.is_empty() && pool.is_some_and(|pool| pool.announce) {
+                let message =
+                    format!("no valid LoadBalancerAdvertisement fits the pool of {address} and the Service's labels");
+                outcome = outcome.and(Err((Reason::NoAdvertisement, message)));
+            }
+            // Without requests it is a claim all the same: others that have the address must not bring it traffic where it
+            // has no endpoint.
+            match self.spread(service, Family::of(address)) {
+                Ok(spread) => claims.push(Claim { address, service, spread, requests, retained: pool.is_none() }),
+                Err(why) => outcome = outcome.and(Err(why)),
+            }
         }
         refused.extend(asked.iter().filter(|value| !permitted.contains(*value)).map(|value| {
             format!("no LoadBalancerAdvertisement of it has the community {value} in allowedCommunities")
@@ -172,28 +178,20 @@ impl<'w> Stage<'w, '_> {
             self.findings.warning(id, Reason::NotPermitted, refused.join("; "));
             self.announcement.remarks.insert(service.meta.name.clone(), refused.join("; "));
         }
-        let claims = claims.into_iter().filter(|(in_status, ..)| *in_status);
-        Ok(claims
-            .map(|(_, address, requests, retained)| Claim {
-                address,
-                service,
-                spread: spread.clone(),
-                requests,
-                retained,
-            })
-            .collect())
+        outcome
     }
 
-    fn spread(&mut self, service: &Object<Service>) -> Result<Spread, (Reason, String)> {
+    fn spread(&self, service: &Object<Service>, family: Family) -> Result<Spread, (Reason, String)> {
         let slices = self.endpoints.of(&service.meta.name);
-        if !slices.any() {
-            let message = "no endpoint of the Service is ready, nor serving while it terminates";
-            return Err((Reason::NoReadyEndpoints, message.to_owned()));
+        if !slices.any(family) {
+            let message =
+                format!("no {} endpoint of the Service is ready, nor serving while it terminates", family.name());
+            return Err((Reason::NoReadyEndpoints, message));
         }
         if !service.value.is_local {
             return Ok(Spread::Everywhere);
         }
-        let (hosts, others) = slices.hosts(self.hosts);
+        let (hosts, others) = slices.hosts(family, self.hosts);
         if !hosts.is_empty() {
             return Ok(Spread::On(hosts));
         }
@@ -229,33 +227,14 @@ impl<'w> Stage<'w, '_> {
     }
 
     /// Unites what those say that have an address together.
-    ///
-    /// A sharer with `externalTrafficPolicy: Local` bounds the others to the hosts that have an endpoint of it. Where no host
-    /// has one of each, the oldest such sharer's hosts count.
     fn address(&mut self, sharers: &mut [Claim<'w>]) {
+        if sharers.iter().all(|claim| claim.requests.is_empty() && !claim.retained) {
+            return;
+        }
         sharers.sort_by_key(|claim| claim.service.meta.seniority());
-        let local = || {
-            sharers.iter().filter_map(|claim| match &claim.spread {
-                Spread::On(hosts) => Some((claim, hosts)),
-                Spread::Everywhere => None,
-            })
-        };
-        let common = local().map(|(_, hosts)| hosts.clone()).reduce(|all, hosts| &all & &hosts);
-        let hosts = match (common, local().next()) {
-            (Some(common), Some((oldest, hosts))) if common.is_empty() => {
-                for (claim, own) in local().filter(|(_, own)| own.is_disjoint(hosts)) {
-                    let message = format!(
-                        "{} is announced from the nodes with endpoints of {}, which shares it and is older, and there is no endpoint of this Service (externalTrafficPolicy: Local)",
-                        claim.address, oldest.service.meta.name
-                    );
-                    debug_assert!(!own.is_empty());
-                    self.announcement.silent.insert(claim.service.meta.name.clone(), (Reason::NoNode, message));
-                }
-                Some(hosts.clone())
-            }
-            (common, _) => common,
-        };
+        let hosts = self.common_hosts(sharers);
         let Some(address) = sharers.first().map(|claim| claim.address) else { return };
+        self.announcement.addresses.push(address);
         let retained = sharers.iter().any(|claim| claim.retained);
         let own = IpNet::from(address);
         let (mut aggregated, mut advertisements) = (false, Vec::new());
@@ -277,12 +256,38 @@ impl<'w> Stage<'w, '_> {
             let route = self.announcement.routes.entry(own).or_default();
             (route.retained, route.hosts) = (true, hosts.clone());
             prefixes.push(own);
-        } else {
-            self.tell_of_reach(address, &advertisements, hosts.as_ref(), sharers);
         }
+        self.tell_of_reach(address, &advertisements, hosts.as_ref(), sharers);
         if aggregated {
             self.announcement.aggregates.insert(address, prefixes.into_iter().collect());
         }
+    }
+
+    /// Where those who share an address want it announced: everywhere, if `None`.
+    ///
+    /// A sharer with `externalTrafficPolicy: Local` bounds the others to the hosts that have an endpoint of it. Where no host
+    /// that announces has one of each, the oldest such sharer's hosts count.
+    fn common_hosts(&mut self, sharers: &[Claim<'w>]) -> Option<BTreeSet<usize>> {
+        let local = || {
+            sharers.iter().filter_map(|claim| match &claim.spread {
+                Spread::On(hosts) => Some((claim, hosts)),
+                Spread::Everywhere => None,
+            })
+        };
+        let common = local().map(|(_, hosts)| hosts.clone()).reduce(|all, hosts| &all & &hosts)?;
+        let announces = |host: &usize| self.hosts.get(*host).is_some_and(|host| host.standing.announces());
+        let (oldest, hosts) = local().next()?;
+        if common.iter().any(announces) {
+            return Some(common);
+        }
+        for (claim, _) in local().filter(|(_, own)| own.is_disjoint(hosts)) {
+            let message = format!(
+                "{} is announced from the nodes with endpoints of {}, which shares it and is older, and none of them has an endpoint of this Service (externalTrafficPolicy: Local)",
+                claim.address, oldest.service.meta.name
+            );
+            self.announcement.silent.insert(claim.service.meta.name.clone(), (Reason::NoNode, message));
+        }
+        Some(hosts.clone())
     }
 
     /// Tells those who have an address if nobody can announce it, or not for long.
@@ -293,7 +298,13 @@ impl<'w> Stage<'w, '_> {
         hosts: Option<&BTreeSet<usize>>,
         sharers: &[Claim],
     ) {
-        match self.reach.until(advertisements, Family::of(address), hosts) {
+        // Of an address that nothing asks for, nobody knows who announces it; only that some nodes don't announce at all.
+        let until = match advertisements {
+            [] if self.reach.all_silent(hosts).is_none() => return,
+            [] => reach::Until::Never,
+            advertisements => self.reach.until(advertisements, Family::of(address), hosts),
+        };
+        match until {
             reach::Until::Ever => {}
             reach::Until::Time(at) => {
                 for claim in sharers {
@@ -344,16 +355,24 @@ impl<'w> Stage<'w, '_> {
         own
     }
 
-    /// Tells of hosts where no session carries the family of what is announced.
+    /// Tells of hosts where no session carries the family of what is announced there.
     fn tell_of_families(&mut self) {
-        let mut used: BTreeSet<(usize, Family)> = BTreeSet::new();
+        // From all hosts, or from these.
+        let mut used: BTreeMap<(usize, Family), Option<BTreeSet<usize>>> = BTreeMap::new();
         for (prefix, route) in &self.announcement.routes {
             let family = Family::of(prefix.addr());
-            used.extend(route.requests.iter().map(|request| (request.advertisement, family)));
+            for request in &route.requests {
+                let hosts = used.entry((request.advertisement, family)).or_insert_with(|| Some(BTreeSet::new()));
+                match (&mut *hosts, &route.hosts) {
+                    (Some(known), Some(more)) => known.extend(more),
+                    _ => *hosts = None,
+                }
+            }
         }
-        for (index, family) in used {
+        for ((index, family), hosts) in used {
             let Some(advertisement) = self.config.advertisements.get(index) else { continue };
-            let without = self.reach.without(index, family);
+            let mut without = self.reach.without(index, family);
+            without.retain(|host| hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
             let names = some(without.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name));
             if !without.is_empty() {
                 let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster(&advertisement.name));

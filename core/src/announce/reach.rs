@@ -8,7 +8,7 @@ use clarion_api::Timestamp;
 use crate::{
     address_set::Family,
     config::{Config, selected},
-    hosts::{Hosts, Standing},
+    hosts::{Host, Hosts},
     session::Sessions,
 };
 
@@ -34,6 +34,10 @@ pub struct Reach<'w> {
     /// What holds for all hosts together, by advertisements and family: what was asked for last. Most addresses are announced
     /// by the same advertisements.
     known: [Option<(Vec<usize>, Until)>; 2],
+}
+
+fn with_endpoint(hosts: Option<&BTreeSet<usize>>) -> &'static str {
+    if hosts.is_some() { " with an endpoint of it" } else { "" }
 }
 
 fn place(family: Family) -> usize {
@@ -112,32 +116,44 @@ impl<'w> Reach<'w> {
         lists.flat_map(|list| hosts.iter().filter_map(|host| list.get(host))).copied().max().unwrap_or(Until::Never)
     }
 
-    /// Why none of these hosts announces by one of these advertisements, in words.
-    pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
-        let (with, these): (&str, Vec<usize>) = match hosts {
-            None => ("", (0..self.hosts.list.len()).collect()),
-            Some(hosts) => (" with an endpoint of it", hosts.iter().copied().collect()),
-        };
-        let whose = format!("nodes{with}");
-        let these: Vec<_> = these.into_iter().filter_map(|host| self.hosts.get(host)).collect();
+    /// Why none of these hosts announces anything, in words, if that is so.
+    pub fn all_silent(&self, hosts: Option<&BTreeSet<usize>>) -> Option<String> {
+        let these = self.these(hosts);
         let count = these.len();
+        let with = with_endpoint(hosts);
         if count == 0 {
-            return "there are no Nodes".to_owned();
+            return Some("there are no Nodes".to_owned());
         }
         let mut kept_off: BTreeMap<&str, usize> = BTreeMap::new();
         for host in these.iter().filter(|host| !host.standing.announces()) {
             *kept_off.entry(host.standing.about()).or_default() += 1;
         }
-        let silent: usize = kept_off.values().sum();
-        if silent == count {
-            let parts: Vec<String> = match kept_off.len() {
-                1 if count == 1 => kept_off.keys().map(|about| format!("the only node{with} is {about}")).collect(),
-                1 => kept_off.keys().map(|about| format!("all {count} {whose} are {about}")).collect(),
-                _ => kept_off.iter().map(|(about, number)| format!("of {count} {whose} {number}: {about}")).collect(),
-            };
-            return parts.join("; ");
+        if kept_off.values().sum::<usize>() < count {
+            return None;
         }
-        let aside = if silent == 0 { "" } else { " that announces" };
+        let parts: Vec<String> = match kept_off.len() {
+            1 if count == 1 => kept_off.keys().map(|about| format!("the only node{with} is {about}")).collect(),
+            1 => kept_off.keys().map(|about| format!("all {count} nodes{with} are {about}")).collect(),
+            _ => kept_off.iter().map(|(about, number)| format!("of {count} nodes{with} {number}: {about}")).collect(),
+        };
+        Some(parts.join("; "))
+    }
+
+    fn these(&self, hosts: Option<&BTreeSet<usize>>) -> Vec<&Host<'w>> {
+        match hosts {
+            None => self.hosts.list.iter().collect(),
+            Some(hosts) => hosts.iter().filter_map(|host| self.hosts.get(*host)).collect(),
+        }
+    }
+
+    /// Why none of these hosts announces by one of these advertisements, in words.
+    pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
+        if let Some(silent) = self.all_silent(hosts) {
+            return silent;
+        }
+        let these = self.these(hosts);
+        let whose = format!("nodes{}", with_endpoint(hosts));
+        let aside = if these.iter().all(|host| host.standing.announces()) { "" } else { " that announces" };
         let advertisements: Vec<_> =
             advertisements.iter().filter_map(|index| self.config.advertisements.get(*index)).collect();
         let names =
@@ -159,8 +175,9 @@ impl<'w> Reach<'w> {
         )
     }
 
-    /// Whether the host is about to stop announcing.
-    pub fn is_draining(&self, host: usize) -> bool {
-        self.hosts.get(host).is_some_and(|host| matches!(host.standing, Standing::Drains(_)))
+    /// Whether nothing ends what the host announces by one of these advertisements.
+    pub fn lasts(&self, advertisements: &[usize], family: Family, host: usize) -> bool {
+        let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
+        lists.filter_map(|list| list.get(&host)).any(|until| *until == Until::Ever)
     }
 }

@@ -1,6 +1,6 @@
 //! What our objects say now, by the hosts that they select.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use clarion_api::names;
 use ipnet::IpNet;
@@ -13,8 +13,8 @@ use crate::{
 /// The layers that exist, in the namespace of FRR-K8s.
 pub struct Before<'w> {
     by_host: HashMap<&'w str, Vec<&'w Layer>>,
-    /// Those that are no overlays.
-    shared: Vec<&'w Layer>,
+    /// Those that are no overlays, by name.
+    shared: Vec<(&'w str, &'w Layer)>,
 }
 
 impl<'w> Before<'w> {
@@ -28,15 +28,29 @@ impl<'w> Before<'w> {
                 before.by_host.entry(host).or_default().push(layer);
             }
             if !configuration.meta.name.name.starts_with(names::OVERLAY_PREFIX) {
-                before.shared.push(layer);
+                before.shared.push((&configuration.meta.name.name, layer));
             }
         }
         before
     }
 
-    /// The layers that select several of these hosts at once, or might.
-    pub fn of_class(&self, hosts: &BTreeSet<String>) -> Vec<&'w Layer> {
-        self.shared.iter().copied().filter(|layer| !layer.hosts.is_disjoint(hosts)).collect()
+    /// The layers that select one of these hosts: that of this name first, then others for several hosts, then those for one.
+    pub fn of_class(&self, name: &str, hosts: &BTreeSet<String>) -> Vec<&'w Layer> {
+        let mut layers = self.shared_of(hosts);
+        layers.sort_by_key(|(other, _)| *other != name);
+        let shared = layers.into_iter().map(|(_, layer)| layer);
+        let own = hosts.iter().flat_map(|host| self.of_host(host)).filter(|layer| layer.hosts.len() == 1);
+        shared.chain(own).collect()
+    }
+
+    /// The layers for several hosts, or that might be for several, which select one of these.
+    fn shared_of(&self, hosts: &BTreeSet<String>) -> Vec<(&'w str, &'w Layer)> {
+        self.shared.iter().copied().filter(|(_, layer)| !layer.hosts.is_disjoint(hosts)).collect()
+    }
+
+    /// The layers that are not for a single host and select one of these.
+    pub fn of_bases(&self, hosts: &BTreeSet<String>) -> Vec<&'w Layer> {
+        self.shared_of(hosts).into_iter().map(|(_, layer)| layer).collect()
     }
 
     /// The layers that select this host alone.
@@ -48,14 +62,42 @@ impl<'w> Before<'w> {
     pub fn of_host(&self, host: &str) -> Vec<&'w Layer> {
         self.by_host.get(host).cloned().unwrap_or_default()
     }
+
+    /// All layers, those that select a host first.
+    pub fn of_host_first(&self, host: &str) -> Vec<&'w Layer> {
+        let all = self.by_host.values().flatten().copied();
+        self.of_host(host).into_iter().chain(all).collect()
+    }
 }
 
-/// The attributes of a route on a session.
-pub fn route<'w>(layers: &[&'w Layer], vrf: &str, key: &str, prefix: &IpNet) -> Option<&'w Attributes> {
-    layers.iter().find_map(|layer| layer.content.session(vrf, key)?.routes.get(prefix))
-}
+/// The routes of one session, as several layers have them.
+pub struct Routes<'w>(Vec<&'w BTreeMap<IpNet, Attributes>>);
 
-/// All routes of a session.
-pub fn routes<'w>(layers: &[&'w Layer], vrf: &str, key: &str) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
-    layers.iter().filter_map(move |layer| layer.content.session(vrf, key)).flat_map(|session| &session.routes)
+impl<'w> Routes<'w> {
+    /// Those of the session with this key, the first layer's first.
+    pub fn of(layers: &[&'w Layer], vrf: &str, key: &str) -> Self {
+        let routes = layers.iter().filter_map(|layer| Some(&layer.content.session(vrf, key)?.routes));
+        Self(routes.filter(|routes| !routes.is_empty()).collect())
+    }
+
+    /// The attributes of a route.
+    pub fn get(&self, prefix: &IpNet) -> Option<&'w Attributes> {
+        self.0.iter().find_map(|routes| routes.get(prefix))
+    }
+
+    /// All of them; one that several layers have comes several times.
+    pub fn iter(&self) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// The route that announces a prefix: the prefix itself, or the longest aggregate of it. Without what a drain, that may be
+    /// over, has put on it.
+    pub fn retained(&self, prefix: &IpNet) -> Option<(IpNet, Attributes)> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let wider = std::iter::successors(Some(*prefix), IpNet::supernet);
+        let mut found = wider.filter_map(|prefix| Some((prefix, self.get(&prefix)?)));
+        found.next().map(|(prefix, attributes)| (prefix, attributes.clone().lasting()))
+    }
 }

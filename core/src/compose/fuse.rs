@@ -4,76 +4,112 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{Composer, Draft, before};
+use super::{Composer, Draft, before::Routes};
 use crate::{
+    config::{Peer, Terms},
     finding::Reason,
-    layer::Attributes,
     session::Class,
     world::{Kind, Layer, ObjectName, ObjectRef},
 };
 
+/// What a host announces on a session now, and for how many prefixes more there is room.
+struct Offered {
+    host: usize,
+    now: BTreeSet<IpNet>,
+    room: usize,
+}
+
+impl Offered {
+    /// Whether the prefix is there already, or there is room for it.
+    fn can_have(&self, prefix: &IpNet) -> bool {
+        self.room > 0 || self.now.contains(prefix)
+    }
+
+    fn take(&mut self, prefix: &IpNet) {
+        if !self.now.contains(prefix) {
+            self.room = self.room.saturating_sub(1);
+        }
+    }
+}
+
 impl Composer<'_, '_> {
     /// Takes out of the draft what would be too much.
     pub(super) fn fuse(&mut self, class: &Class, draft: &mut Draft) {
-        let shared = self.before.of_class(&draft.base.hosts);
         for session in &class.sessions {
             let Some((peer, terms)) = session.of(self.config) else { continue };
             let Some(max) = peer.max_prefixes else { continue };
-            let (vrf, key) = (terms.vrf.as_str(), terms.key());
-            let mut held_back = BTreeSet::new();
-            // Hosts share the base: what the one with the most of its own has leaves room for it on all.
-            let own = draft.overlays.iter().filter_map(|(index, overlay)| {
-                let before = self.before.of_host(self.hosts.get(*index)?.name);
-                Some(count_known(overlay, &before, vrf, &key))
-            });
-            let reserved = own.max().unwrap_or(0);
-            if let Some(session) = draft.base.content.session_mut(vrf, &key) {
-                held_back.extend(cut(&mut session.routes, &shared, vrf, &key, max.saturating_sub(reserved)));
-            }
-            let used = draft.base.content.session(vrf, &key).map_or(0, |session| session.routes.len());
-            for (index, overlay) in &mut draft.overlays {
-                let Some(host) = self.hosts.get(*index) else { continue };
-                let before = self.before.of_host(host.name);
-                if let Some(session) = overlay.content.session_mut(vrf, &key) {
-                    held_back.extend(cut(&mut session.routes, &before, vrf, &key, max.saturating_sub(used)));
-                }
-            }
+            let mut offered = self.offered(class, terms, max);
+            let held_back = cut(self, draft, terms, &mut offered);
             if let Some(first) = held_back.first() {
-                let count = held_back.len();
-                let message = format!(
-                    "maxPrefixes is {max}: {count} more, {first} the first of them, would be too many for a session and are not announced there"
-                );
-                let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
-                self.findings.warning(id, Reason::MaxPrefixes, message);
+                self.tell_of_fuse(peer, max, held_back.len(), first);
             }
         }
         // An overlay that lost its last route would only carry sessions that the base has too.
         draft.overlays.retain(|_, overlay| overlay.content.prefixes().next().is_some());
     }
-}
 
-/// How many routes of a session are there already.
-fn count_known(layer: &Layer, before: &[&Layer], vrf: &str, key: &str) -> usize {
-    let routes = layer.content.session(vrf, key).into_iter().flat_map(|session| session.routes.keys());
-    routes.filter(|prefix| before::route(before, vrf, key, prefix).is_some()).count()
-}
-
-/// Leaves the routes that are there already, and of the others as many as there is room for, the lowest prefixes first.
-/// Returns those that it takes out.
-fn cut(
-    routes: &mut BTreeMap<IpNet, Attributes>,
-    before: &[&Layer],
-    vrf: &str,
-    key: &str,
-    room: usize,
-) -> BTreeSet<IpNet> {
-    if routes.len() <= room {
-        return BTreeSet::new();
+    /// What the hosts of a class announce on a session now. What is about to be withdrawn counts: until it is, the router has
+    /// it.
+    fn offered(&self, class: &Class, terms: &Terms, max: usize) -> Vec<Offered> {
+        let of_host = |index: &usize| {
+            let layers = self.before.of_host(self.hosts.get(*index)?.name);
+            let routes = Routes::of(&layers, &terms.vrf, &terms.key());
+            let now: BTreeSet<IpNet> = routes.iter().map(|(prefix, _)| *prefix).collect();
+            let room = max.saturating_sub(now.len());
+            Some(Offered { host: *index, now, room })
+        };
+        class.hosts.iter().filter_map(of_host).collect()
     }
-    let new: Vec<IpNet> =
-        routes.keys().filter(|prefix| before::route(before, vrf, key, prefix).is_none()).copied().collect();
-    let known = routes.len() - new.len();
-    let out: BTreeSet<IpNet> = new.into_iter().skip(room.saturating_sub(known)).collect();
-    routes.retain(|prefix, _| !out.contains(prefix));
-    out
+
+    fn tell_of_fuse(&mut self, peer: &Peer, max: usize, count: usize, first: &IpNet) {
+        let message = format!(
+            "maxPrefixes is {max}: {count} more, {first} the first of them, would be too many for a session and are not announced there"
+        );
+        let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+        self.findings.warning(id, Reason::MaxPrefixes, message);
+    }
+}
+
+/// Leaves in the draft what every host has or has room for, what is there already before what is new, and the lowest prefixes
+/// first. What only some hosts have stays with these. Returns what some host does not get.
+fn cut(composer: &Composer, draft: &mut Draft, terms: &Terms, offered: &mut [Offered]) -> BTreeSet<IpNet> {
+    let (vrf, key) = (terms.vrf.as_str(), terms.key());
+    let mut held_back = BTreeSet::new();
+    let wanted = draft.base.content.session_mut(vrf, &key).map(|session| std::mem::take(&mut session.routes));
+    let (mut shared, mut apart) = (BTreeMap::new(), Vec::new());
+    let (known, new): (Vec<_>, Vec<_>) =
+        wanted.into_iter().flatten().partition(|(prefix, _)| offered.iter().any(|host| host.now.contains(prefix)));
+    for (prefix, attributes) in known.into_iter().chain(new) {
+        if offered.iter().all(|host| host.can_have(&prefix)) {
+            offered.iter_mut().for_each(|host| host.take(&prefix));
+            shared.insert(prefix, attributes);
+            continue;
+        }
+        held_back.insert(prefix);
+        let holders = offered.iter().filter(|host| host.now.contains(&prefix));
+        apart.extend(holders.map(|holder| (holder.host, prefix, attributes.clone())));
+    }
+    if let Some(session) = draft.base.content.session_mut(vrf, &key) {
+        session.routes = shared;
+    }
+    for host in offered {
+        let Some(overlay) = draft.overlays.get_mut(&host.host) else { continue };
+        let Some(session) = overlay.content.session_mut(vrf, &key) else { continue };
+        session.routes.retain(|prefix, _| {
+            let stays = host.can_have(prefix);
+            if stays {
+                host.take(prefix);
+            } else {
+                held_back.insert(*prefix);
+            }
+            stays
+        });
+    }
+    for (index, prefix, attributes) in apart {
+        let Some(host) = composer.hosts.get(index) else { continue };
+        let hosts = BTreeSet::from([host.name.to_owned()]);
+        let overlay = draft.overlays.entry(index).or_insert_with(|| Layer { hosts, ..Layer::default() });
+        overlay.content.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::from([(prefix, attributes)]));
+    }
+    held_back
 }

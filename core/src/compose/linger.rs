@@ -1,51 +1,64 @@
 //! Make before break, where one prefix takes the place of another: an aggregate of its addresses, or the other way round.
 //!
-//! A prefix that is not wanted any more stays while one that covers it, or that it covers, is still to come on the same
-//! session. Once that is there, the next plan drops the old one.
+//! A prefix that is not wanted any more, and that announces an address which is to be announced, stays while one that covers
+//! it, or that it covers, is still to come on the same session. Once that is there, the next plan drops the old one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
-use super::{Composer, Draft, before};
+use super::{Composer, Draft, before::Routes};
 use crate::{
-    layer::{Attributes, Layer},
+    layer::{Attributes, Layer, Session},
     session::Class,
 };
 
 impl Composer<'_, '_> {
     /// Puts back into the draft what must stay for now.
-    pub(super) fn linger(&self, class: &Class, draft: &mut Draft) {
-        let shared = self.before.of_class(&draft.base.hosts);
+    pub(super) fn linger(&self, class: &Class, addresses: &[IpAddr], draft: &mut Draft) {
+        if !class.announces {
+            return;
+        }
+        let shared = self.before.of_bases(&draft.base.hosts);
         for session in &class.sessions {
             let Some((peer, terms)) = session.of(self.config) else { continue };
             if peer.withdraw_at.is_some_and(|at| at <= self.now) {
                 continue;
             }
             let (vrf, key) = (terms.vrf.as_str(), terms.key());
+            let known = Routes::of(&shared, vrf, &key);
             let mut arriving: BTreeSet<IpNet> = BTreeSet::new();
             let mut wanted_by_one: BTreeSet<IpNet> = BTreeSet::new();
-            collect_arriving(&draft.base, &shared, vrf, &key, &mut arriving);
+            arriving.extend(new_on(draft.base.content.session(vrf, &key), &known));
             for (index, overlay) in &draft.overlays {
                 let Some(host) = self.hosts.get(*index) else { continue };
-                collect_arriving(overlay, &self.before.of_host(host.name), vrf, &key, &mut arriving);
+                let own = overlay.content.session(vrf, &key);
+                arriving.extend(new_on(own, &Routes::of(&self.before.of_host(host.name), vrf, &key)));
                 wanted_by_one.extend(overlay.content.session(vrf, &key).iter().flat_map(|s| s.routes.keys()));
             }
             if arriving.is_empty() {
                 continue;
             }
             if let Some(session) = draft.base.content.session_mut(vrf, &key) {
-                let stays = |prefix: &IpNet| !wanted_by_one.contains(prefix) && is_replaced(*prefix, &arriving);
-                let stay = before::routes(&shared, vrf, &key).filter(|(prefix, _)| stays(prefix));
+                let stays = |prefix: &IpNet| {
+                    !wanted_by_one.contains(prefix) && is_replaced(*prefix, &arriving) && covers_any(prefix, addresses)
+                };
+                let stay = known.iter().filter(|(prefix, _)| stays(prefix));
                 put_back(&mut session.routes, stay);
             }
             for index in &class.hosts {
                 let Some(host) = self.hosts.get(*index) else { continue };
                 let layers = self.before.of_overlay(host.name);
                 let stays = |prefix: &IpNet| {
-                    !draft.base.content.announces(vrf, &key, prefix) && is_replaced(*prefix, &arriving)
+                    !draft.base.content.announces(vrf, &key, prefix)
+                        && is_replaced(*prefix, &arriving)
+                        && covers_any(prefix, addresses)
                 };
-                let stay: BTreeMap<IpNet, Attributes> = before::routes(&layers, vrf, &key)
+                let stay: BTreeMap<IpNet, Attributes> = Routes::of(&layers, vrf, &key)
+                    .iter()
                     .filter(|(prefix, _)| stays(prefix))
                     .map(|(prefix, attributes)| (*prefix, attributes.clone()))
                     .collect();
@@ -69,10 +82,16 @@ fn put_back<'r>(routes: &mut BTreeMap<IpNet, Attributes>, stay: impl Iterator<It
     }
 }
 
-/// The prefixes that a layer is to announce on a session and that none of the layers does now.
-fn collect_arriving(layer: &Layer, before: &[&Layer], vrf: &str, key: &str, arriving: &mut BTreeSet<IpNet>) {
-    let wanted = layer.content.session(vrf, key).into_iter().flat_map(|session| session.routes.keys());
-    arriving.extend(wanted.filter(|prefix| before::route(before, vrf, key, prefix).is_none()));
+/// The prefixes that a session is to announce and that it does not announce now.
+fn new_on(session: Option<&Session>, known: &Routes) -> Vec<IpNet> {
+    let wanted = session.into_iter().flat_map(|session| session.routes.keys());
+    wanted.filter(|prefix| known.get(prefix).is_none()).copied().collect()
+}
+
+/// Whether a prefix has one of the addresses, which ascend.
+fn covers_any(prefix: &IpNet, addresses: &[IpAddr]) -> bool {
+    let first = addresses.partition_point(|address| *address < prefix.network());
+    addresses.get(first).is_some_and(|address| prefix.contains(address))
 }
 
 /// Whether a prefix that arrives covers this one, or is covered by it. The prefix itself does not count.

@@ -16,7 +16,7 @@ use std::{
 use clarion_api::{Timestamp, names};
 use ipnet::IpNet;
 
-use self::before::Before;
+use self::before::{Before, Routes};
 use crate::{
     address_set::Family,
     announce::{Announcement, Request, Route},
@@ -50,10 +50,11 @@ pub fn compose(
     let mut composer = Composer { now: world.now, config, hosts, before: Before::new(world), findings };
     let mut layout = Layout::new();
     for class in &sessions.classes {
-        let mut draft = composer.draft(class, announcement, &own);
-        composer.linger(class, &mut draft);
+        let name = format!("{}{}", names::BASE_PREFIX, hash(&class.identity));
+        let mut draft = composer.draft(&name, class, announcement, &own);
         composer.fuse(class, &mut draft);
-        layout.insert(format!("{}{}", names::BASE_PREFIX, hash(&class.identity)), draft.base);
+        composer.linger(class, &announcement.addresses, &mut draft);
+        layout.insert(name, draft.base);
         for (host, overlay) in draft.overlays {
             let Some(host) = hosts.get(host) else { continue };
             layout.insert(format!("{}{}", names::OVERLAY_PREFIX, hash(host.name)), overlay);
@@ -81,13 +82,14 @@ struct Composer<'w, 'f> {
 impl<'w> Composer<'w, '_> {
     fn draft(
         &mut self,
+        name: &str,
         class: &Class,
         announcement: &Announcement,
         own: &BTreeMap<usize, Vec<(&IpNet, &Route)>>,
     ) -> Draft {
         let names = class.hosts.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name.to_owned());
         let mut base = Layer { hosts: names.collect(), ..Layer::default() };
-        let before = self.before.of_class(&base.hosts);
+        let before = self.before.of_class(name, &base.hosts);
         let shared: Vec<_> = announcement.routes.iter().filter(|(_, route)| route.hosts.is_none()).collect();
         for session in &class.sessions {
             let Some((peer, terms)) = session.of(self.config) else { continue };
@@ -107,7 +109,11 @@ impl<'w> Composer<'w, '_> {
         let mut overlays = BTreeMap::new();
         for index in &class.hosts {
             let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
-            let before = self.before.of_host(host.name);
+            let before = match routes.iter().any(|(_, route)| route.retained) {
+                // Where its endpoints go, the route goes.
+                true => self.before.of_host_first(host.name),
+                false => Vec::new(),
+            };
             let mut overlay = Layer { hosts: BTreeSet::from([host.name.to_owned()]), ..Layer::default() };
             for session in &class.sessions {
                 let Some((peer, terms)) = session.of(self.config) else { continue };
@@ -123,8 +129,7 @@ impl<'w> Composer<'w, '_> {
         Draft { base, overlays }
     }
 
-    /// What hosts of a class offer to a peer. A route that only advertisements ask for that are not known in full, or that
-    /// nothing asks for although nobody took it away, stays as it is where it is.
+    /// What hosts of a class offer to a peer. A route that nothing asks for although nobody took it away stays as it is.
     fn offers(
         &mut self,
         class: &Class,
@@ -133,45 +138,37 @@ impl<'w> Composer<'w, '_> {
         routes: &[(&IpNet, &Route)],
         before: &[&Layer],
     ) -> BTreeMap<IpNet, Attributes> {
-        let draining = class.draining || peer.withdraw_at.is_some();
-        if peer.withdraw_at.is_some_and(|at| at <= self.now) {
+        if !class.announces || peer.withdraw_at.is_some_and(|at| at <= self.now) {
             return BTreeMap::new();
         }
-        let key = terms.key();
+        let draining = class.draining || peer.withdraw_at.is_some();
+        let known = Routes::of(before, &terms.vrf, &terms.key());
         let mut offers = Vec::with_capacity(routes.len());
         // Most routes are asked for by the same advertisements.
-        let mut last: Option<(&[Request], Offer)> = None;
+        let mut last: Option<(&[Request], Option<Attributes>)> = None;
         for (prefix, route) in routes.iter().filter(|(prefix, _)| terms.carries(Family::of(prefix.addr()))) {
-            let offer = match last.take().filter(|(requests, _)| *requests == route.requests.as_slice()) {
-                Some((_, offer)) => offer,
-                None => self.offer(class, peer, &route.requests),
+            let asked = match last.take().filter(|(requests, _)| *requests == route.requests.as_slice()) {
+                Some((_, asked)) => asked,
+                None => self.asked(class, peer, &route.requests),
             };
-            let attributes = match &offer {
-                Offer::Attributes(attributes) => Some(attributes.clone()),
-                Offer::AsBefore => before::route(before, &terms.vrf, &key, prefix).cloned(),
-                Offer::Nothing if route.retained => before::route(before, &terms.vrf, &key, prefix).cloned(),
-                Offer::Nothing => None,
+            let offer = match &asked {
+                Some(attributes) => Some((**prefix, attributes.clone())),
+                None if route.retained => known.retained(prefix),
+                None => None,
             };
-            let attributes = attributes.map(|attributes| if draining { attributes.draining() } else { attributes });
-            offers.extend(attributes.map(|attributes| (**prefix, attributes)));
-            last = Some((&route.requests, offer));
+            offers.extend(offer.map(|(prefix, a)| (prefix, if draining { a.draining() } else { a })));
+            last = Some((&route.requests, asked));
         }
         offers.into_iter().collect()
     }
 
-    fn offer(&mut self, class: &Class, peer: &Peer, requests: &[Request]) -> Offer {
+    /// What is asked for of a route, if anything is.
+    fn asked(&mut self, class: &Class, peer: &Peer, requests: &[Request]) -> Option<Attributes> {
         let telling = requests.iter().filter(|request| class.advertisements.contains(&request.advertisement));
         let telling =
             telling.filter_map(|request| Some((request, self.config.advertisements.get(request.advertisement)?)));
         let telling: Vec<_> = telling.filter(|(_, advertisement)| advertisement.tells(&peer.name)).collect();
-        let valid: Vec<_> = telling.iter().copied().filter(|(_, advertisement)| !advertisement.frozen).collect();
-        if !valid.is_empty() {
-            Offer::Attributes(self.attributes(&valid, peer))
-        } else if telling.is_empty() {
-            Offer::Nothing
-        } else {
-            Offer::AsBefore
-        }
+        (!telling.is_empty()).then(|| self.attributes(&telling, peer))
     }
 
     /// What several advertisements say together: all communities, and the local preference and the prepend of the oldest that
@@ -202,7 +199,7 @@ impl<'w> Composer<'w, '_> {
         for (name, value) in values.filter(|(_, value)| *value != chosen) {
             let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, ObjectName::cluster(name));
             let message = format!(
-                "{field} is {value}, but the older LoadBalancerAdvertisement {older} gives the same addresses {chosen} towards {}",
+                "{field} is {value}, but the older LoadBalancerAdvertisement {older} gives the same prefixes {chosen} towards {}",
                 peer.name
             );
             self.findings.error(id, Reason::AttributeConflict, message);
@@ -223,16 +220,6 @@ impl<'w> Composer<'w, '_> {
             self.findings.warning(id, Reason::Draining, message);
         }
     }
-}
-
-/// What is offered of a route.
-enum Offer {
-    /// Nothing is asked for.
-    Nothing,
-    /// Whatever there is already.
-    AsBefore,
-    /// The route, with these.
-    Attributes(Attributes),
 }
 
 /// All prefixes that the layout announces somewhere.

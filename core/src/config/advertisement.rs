@@ -6,7 +6,9 @@ use std::{
 };
 
 use clarion_api::{
-    CommunityAliasSpec, LoadBalancerAdvertisementSpec, advertisement::NodeLimit, frr::field, status::Status,
+    CommunityAliasSpec, LoadBalancerAdvertisementSpec,
+    advertisement::{LoadBalancerAdvertisementStatus, NodeLimit},
+    frr::field,
 };
 use ipnet::IpNet;
 
@@ -31,9 +33,6 @@ pub struct Advertisement {
     pub communities: BTreeSet<String>,
     /// The communities that Services may ask for.
     pub allowed_communities: BTreeSet<String>,
-    /// A community of it is not known now. What it has announced goes on as it is, and it announces nothing new: without,
-    /// for example, its `no-export`, a route would go where it must not.
-    pub frozen: bool,
     /// The nodes; all if empty.
     pub nodes: Vec<Selector>,
     /// At most so many of them announce an address.
@@ -121,7 +120,7 @@ pub fn community(text: &str) -> Option<String> {
 pub fn check(
     world: &World,
     aliases: &BTreeMap<String, String>,
-    object: &Object<Custom<LoadBalancerAdvertisementSpec, Status>>,
+    object: &Object<Custom<LoadBalancerAdvertisementSpec, LoadBalancerAdvertisementStatus>>,
     spec: &LoadBalancerAdvertisementSpec,
     findings: &mut Findings,
 ) -> Option<Advertisement> {
@@ -175,27 +174,34 @@ pub fn check(
         findings.error(id.clone(), Reason::NotInFRRK8s, not_in_frr_k8s("asPathPrepend", field::AS_PATH_PREPEND));
         as_path_prepend = None;
     }
-    let mut known = |list: &[String], name: &str, consequence: &str| {
+    let mut values = |list: &[String], name: &str, consequence: &str| {
         let mut values = BTreeSet::new();
+        let mut complete = true;
         for text in list {
             match community(text).or_else(|| aliases.get(text).cloned()) {
                 Some(value) => drop(values.insert(value)),
-                None => findings.error(
-                    id.clone(),
-                    Reason::UnknownName,
-                    format!("{name}: {text:?} is neither a community nor an alias of a CommunityAlias; {consequence}"),
-                ),
+                None => {
+                    complete = false;
+                    let message = format!(
+                        "{name}: {text:?} is neither a community nor an alias of a CommunityAlias; {consequence}"
+                    );
+                    findings.error(id.clone(), Reason::UnknownName, message);
+                }
             }
         }
-        values
+        (values, complete)
     };
-    let values = known(
-        communities,
-        "communities",
-        "what is announced stays as it is until it is known, and nothing new is announced",
-    );
-    let allowed_communities = known(allowed_communities, "allowedCommunities", "it is left out");
-    let frozen = communities.iter().any(|text| community(text).is_none() && !aliases.contains_key(text));
+    // Without a community such as no-export, a route would go where it must not.
+    let before = object.value.status.as_ref().and_then(|status| status.communities.as_ref());
+    let consequence = match before {
+        Some(before) => format!("until it is known the communities stay [{}]", before.join(", ")),
+        None => "until it is known nothing is announced".to_owned(),
+    };
+    let communities = match (values(communities, "communities", &consequence), before) {
+        ((values, true), _) => Some(values),
+        ((_, false), before) => before.map(|before| before.iter().filter_map(|text| community(text)).collect()),
+    };
+    let (allowed_communities, _) = values(allowed_communities, "allowedCommunities", "it is left out");
     let selectors = (|| {
         Ok::<_, super::selector::SelectorError>((
             Selector::all(pool_selectors)?,
@@ -227,9 +233,8 @@ pub fn check(
         name: object.meta.name.name.clone(),
         local_pref: *local_pref,
         as_path_prepend,
-        communities: values,
+        communities: communities?,
         allowed_communities,
-        frozen,
         nodes,
         node_limit: node_limit.clone(),
         lengths: [v4, v6],

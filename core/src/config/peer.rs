@@ -301,6 +301,17 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
     }
     // FRR-K8s keys neighbors by the text of the address: its shortest form is the one that others write too.
     let address = peer_address.as_deref().map(|text| ip("peerAddress", text)).transpose()?;
+    if let Some(address) = address.filter(|address| !is_of_one_machine(*address) || address.is_loopback()) {
+        return Err(invalid(format!(
+            "peerAddress: {address} is not the address of a router; for an address of a link, use interface"
+        )));
+    }
+    if interface.is_some() && peer_port.is_some() {
+        return Err(invalid("peerPort: FRR has no port for a session over an interface".to_owned()));
+    }
+    if vrf.as_deref() == Some("default") {
+        return Err(invalid("vrf: default is what FRR calls the VRF of peers that name none: leave it out".to_owned()));
+    }
     for (field, name) in [("interface", interface), ("vrf", vrf)] {
         if let Some(name) = name.as_ref().filter(|name| !is_interface(name)) {
             return Err(invalid(format!("{field}: {name:?} is not the name of an interface")));
@@ -340,8 +351,11 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
         {
             return Err(invalid(format!("nextHop: {text:?} is not an {} address", family.name())));
         }
+        if let Some(text) = text.as_ref().filter(|text| !text.parse().is_ok_and(is_of_one_machine)) {
+            return Err(invalid(format!("nextHop: {text} is not the address of a router")));
+        }
     }
-    Ok(Terms {
+    let terms = Terms {
         my_asn,
         router_id,
         vrf: vrf.clone().unwrap_or_default(),
@@ -369,7 +383,16 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
         },
         bfd: bfd.as_ref().map(bfd_profile),
         next_hop,
-    })
+    };
+    // FRR-K8s would refuse everything for the node (`nextHopToFRR` of `api_to_config.go`).
+    if let Some(next_hop) = &terms.next_hop {
+        for (family, text) in [(Family::V4, &next_hop.ipv4), (Family::V6, &next_hop.ipv6)] {
+            if text.is_some() && !terms.carries(family) {
+                return Err(invalid(format!("nextHop: the session does not carry {}", family.name())));
+            }
+        }
+    }
+    Ok(terms)
 }
 
 fn asn(field: &str, value: Option<i64>) -> Result<Option<i64>, (Reason, String)> {
@@ -388,11 +411,20 @@ fn ip(field: &str, text: &str) -> Result<IpAddr, (Reason, String)> {
         .ok_or_else(|| (Reason::InvalidValue, format!("{field}: {text:?} is not an IP address")))
 }
 
+/// An address that one machine can have, and that means the same everywhere.
+fn is_of_one_machine(address: IpAddr) -> bool {
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || broadcast || link_local)
+}
+
 /// What the CRD allows: nothing that FRR's parser could take for more than a name.
 fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        // FRR-K8s could not tell it from an address.
+        && name.parse::<IpAddr>().is_err()
 }
 
 /// A duration of whole seconds such as `90s`, `1m30s` or `1h`, in seconds.
@@ -424,8 +456,19 @@ fn bfd_profile(bfd: &Bfd) -> BfdProfile {
         passive_mode,
         minimum_ttl,
     } = bfd.clone();
+    // Only what is set counts, so that the name stays the same when there are more fields one day.
+    let numbers = [
+        ("receiveInterval", receive_interval),
+        ("transmitInterval", transmit_interval),
+        ("detectMultiplier", detect_multiplier),
+        ("echoInterval", echo_interval),
+        ("echoMode", echo_mode.map(i32::from)),
+        ("passiveMode", passive_mode.map(i32::from)),
+        ("minimumTTL", minimum_ttl),
+    ];
+    let content: String = numbers.iter().filter_map(|(name, value)| Some(format!("{name} {}\n", (*value)?))).collect();
     BfdProfile {
-        name: format!("clarion-{}", crate::hash::hash(&format!("{bfd:?}"))),
+        name: format!("clarion-{}", crate::hash::hash(&content)),
         receive_interval,
         transmit_interval,
         detect_multiplier,

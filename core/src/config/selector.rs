@@ -1,6 +1,6 @@
 //! Label selectors, checked once and evaluated often.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use clarion_api::LabelSelector;
 
@@ -14,6 +14,19 @@ enum Requirement {
     NotIn(String, Vec<String>),
     Exists(String),
     DoesNotExist(String),
+}
+
+impl fmt::Display for Selector {
+    /// As `kubectl -l` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = self.0.iter().map(|requirement| match requirement {
+            Requirement::In(key, values) => format!("{key} in ({})", values.join(",")),
+            Requirement::NotIn(key, values) => format!("{key} notin ({})", values.join(",")),
+            Requirement::Exists(key) => key.clone(),
+            Requirement::DoesNotExist(key) => format!("!{key}"),
+        });
+        f.write_str(&texts.collect::<Vec<_>>().join(","))
+    }
 }
 
 /// Why a selector can't be evaluated.

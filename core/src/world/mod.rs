@@ -14,8 +14,8 @@ use ipnet::IpNet;
 
 use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
-    RouterPeerSpec, Timestamp, frr::FrrConfigurationSpec, names, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
-    reservation::AddressReservationStatus, status::Status,
+    RouterPeerSpec, Timestamp, advertisement::LoadBalancerAdvertisementStatus, frr::FrrConfigurationSpec, names,
+    peer::RouterPeerStatus, pool::LoadBalancerPoolStatus, reservation::AddressReservationStatus, status::Status,
 };
 
 use crate::write::{ConfigurationWrite, Write};
@@ -165,7 +165,7 @@ pub struct World {
     /// AddressReservations.
     pub reservations: Collection<Custom<AddressReservationSpec, AddressReservationStatus>>,
     /// LoadBalancerAdvertisements.
-    pub advertisements: Collection<Custom<LoadBalancerAdvertisementSpec, Status>>,
+    pub advertisements: Collection<Custom<LoadBalancerAdvertisementSpec, LoadBalancerAdvertisementStatus>>,
     /// RouterPeers.
     pub peers: Collection<Custom<RouterPeerSpec, RouterPeerStatus>>,
     /// CommunityAliases.
@@ -281,6 +281,8 @@ impl Protocol {
 pub struct EndpointSlice {
     /// The Service that it belongs to, in its own namespace.
     pub service: String,
+    /// The family of its addresses; both if it is not known.
+    pub family: Option<Family>,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
 }

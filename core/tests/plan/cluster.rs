@@ -50,7 +50,7 @@ pub fn service(world: &mut World, name: &str, created: i64, families: &[Family])
     };
     put(&mut world.services, object(ObjectName::new("ns", name), created, value));
     let ready = Endpoint { ready: true, ..Endpoint::default() };
-    let slice = EndpointSlice { service: name.to_owned(), endpoints: vec![ready] };
+    let slice = EndpointSlice { service: name.to_owned(), family: None, endpoints: vec![ready] };
     put(&mut world.endpoint_slices, object(ObjectName::new("ns", name), 0, slice));
 }
 

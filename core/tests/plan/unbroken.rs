@@ -33,6 +33,7 @@ enum Change {
     Excluded(u8, bool),
     Rack(u8, bool),
     NodeGone(u8, bool),
+    Hostname(u8, bool),
     DrainNode(u8, Option<u8>),
     Tainted(u8, bool),
     Advertisement(u8, Option<u8>),
@@ -52,10 +53,11 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (node(), any::<bool>()).prop_map(|(n, excluded)| Change::Excluded(n, excluded)),
         1 => (node(), any::<bool>()).prop_map(|(n, rack)| Change::Rack(n, rack)),
         1 => (node(), any::<bool>()).prop_map(|(n, gone)| Change::NodeGone(n, gone)),
+        1 => (node(), any::<bool>()).prop_map(|(n, own)| Change::Hostname(n, own)),
         1 => (node(), prop::option::of(0..20_u8)).prop_map(|(n, at)| Change::DrainNode(n, at)),
         1 => (node(), any::<bool>()).prop_map(|(n, tainted)| Change::Tainted(n, tainted)),
         4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(a, spec)| Change::Advertisement(a, spec)),
-        4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(p, spec)| Change::Peer(p, spec)),
+        4 => (0..2_u8, prop::option::of(0..10_u8)).prop_map(|(p, spec)| Change::Peer(p, spec)),
         1 => (1..10_u8).prop_map(Change::Time),
     ]
 }
@@ -112,6 +114,10 @@ fn happen(world: &mut World, change: &Change) {
         }),
         Change::NodeGone(n, true) => remove(&mut world.nodes, &node_name(n)),
         Change::NodeGone(n, false) => node(world, &format!("n{n}")),
+        Change::Hostname(n, own) => set(&mut world.nodes, &node_name(n), |node| {
+            let host = if *own { format!("n{n}") } else { "n0".to_owned() };
+            node.meta.labels.insert("kubernetes.io/hostname".to_owned(), host);
+        }),
         Change::DrainNode(n, at) => set(&mut world.nodes, &node_name(n), |node| {
             node.value.withdraw_at = at.map(|at| Timestamp::from_second(i64::from(at)).unwrap().to_string());
         }),
@@ -149,9 +155,10 @@ fn happen(world: &mut World, change: &Change) {
                 json!({"nodeSelectors": [rack]}),
                 json!({"nodeOverrides": [{"nodeSelector": rack, "myASN": 9}]}),
                 json!({"nodeOverrides": [{"nodeSelector": rack, "peerAddress": "192.0.2.77"}]}),
-                json!({"maxPrefixes": 3}),
+                json!({"maxPrefixes": 1000}),
                 json!({"drain": {"withdrawAt": "1970-01-01T00:00:10Z"}}),
                 json!({"dualStackAddressFamily": false}),
+                json!({"nodeOverrides": [{"nodeSelector": rack, "localASN": 1}]}),
             ];
             let more = more[usize::from(*choice)].clone();
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -30,7 +30,8 @@ pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolSta
 /// An AddressReservation.
 pub type Reservation = Custom<api::AddressReservationSpec, api::reservation::AddressReservationStatus>;
 /// A LoadBalancerAdvertisement.
-pub type Advertisement = Custom<api::LoadBalancerAdvertisementSpec, api::status::Status>;
+pub type Advertisement =
+    Custom<api::LoadBalancerAdvertisementSpec, api::advertisement::LoadBalancerAdvertisementStatus>;
 /// A RouterPeer.
 pub type Peer = Custom<api::RouterPeerSpec, api::peer::RouterPeerStatus>;
 /// A CommunityAlias.
@@ -119,7 +120,7 @@ impl Watched for EndpointSlice {
             }
         });
         let endpoints = endpoints.collect();
-        Object { meta, value: Self { service, endpoints } }
+        Object { meta, value: Self { service, family: family_named(&source.address_type), endpoints } }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {

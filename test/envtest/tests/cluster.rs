@@ -72,6 +72,15 @@ pub fn endpoints(service: &str) -> DynamicObject {
     }))
 }
 
+/// The same for IPv6.
+pub fn endpoints_v6(service: &str) -> DynamicObject {
+    let mut slice = endpoints(service);
+    slice.metadata.name = Some(format!("{service}-6"));
+    slice.data["addressType"] = json!("IPv6");
+    slice.data["endpoints"] = json!([{"addresses": ["2001:db8:a::1"]}]);
+    slice
+}
+
 /// Two nodes, a pool of both families, a peer, an advertisement.
 pub fn basics() -> Vec<DynamicObject> {
     let mut objects = vec![node("node-a"), node("node-b")];

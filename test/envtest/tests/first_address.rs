@@ -4,7 +4,7 @@ use clarion_envtest::{Daemon, Operator, wait};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use crate::cluster::{Cluster, endpoints, host_prefix, object, service};
+use crate::cluster::{Cluster, endpoints, endpoints_v6, host_prefix, object, service};
 
 #[tokio::test]
 async fn a_service_gets_an_address_that_the_real_daemon_announces() {
@@ -16,7 +16,8 @@ async fn a_service_gets_an_address_that_the_real_daemon_announces() {
     let services = [service("v4", &["IPv4"]), service("v6", &["IPv6"]), service("both", &["IPv6", "IPv4"])];
     cluster.0.apply(&services).await.unwrap();
     cluster.becomes("service", "v4", "clarionlb.io/Announced", "False", "NoReadyEndpoints").await;
-    cluster.0.apply(&["v4", "v6", "both"].map(endpoints)).await.unwrap();
+    cluster.0.apply(&["v4", "both"].map(endpoints)).await.unwrap();
+    cluster.0.apply(&["v6", "both"].map(endpoints_v6)).await.unwrap();
     let addresses = cluster.all_announced(&["v4", "v6", "both"]).await;
     assert!(addresses["v4"][0].is_ipv4() && addresses["v6"][0].is_ipv6());
     let families: Vec<bool> = addresses["both"].iter().map(|address| address.is_ipv4()).collect();
