@@ -8,7 +8,7 @@ use clarion_core::World;
 use kube::Client;
 
 use super::{
-    manifests::{self, Manifests},
+    manifests::{self, Manifests, Other},
     serving::Serving,
 };
 use crate::watch;
@@ -50,13 +50,23 @@ impl Source {
 
     /// Everything that a plan looks at.
     pub fn world(&self) -> Result<World, Error> {
-        let mut world = match &self.path {
-            Some(path) => Manifests::of(path)?.world,
-            None => block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?).await?) })??,
+        let (world, others) = self.world_and_others()?;
+        others.iter().for_each(Other::pass_over);
+        Ok(world)
+    }
+
+    /// The same, and the objects in manifests that no plan looks at.
+    pub fn world_and_others(&self) -> Result<(World, Vec<Other>), Error> {
+        let (mut world, others) = match &self.path {
+            Some(path) => {
+                let manifests = Manifests::with_others(path)?;
+                (manifests.world, manifests.others)
+            }
+            None => (block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?).await?) })??, Vec::new()),
         };
         world.settings = self.serving.settings();
         world.now = Timestamp::now();
-        Ok(world)
+        Ok((world, others))
     }
 }
 

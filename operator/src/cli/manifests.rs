@@ -59,6 +59,28 @@ pub struct Manifests {
     pub world: World,
     /// Services and Clarion's objects as they were written, by kind and name.
     pub objects: BTreeMap<(String, ObjectName), Manifest>,
+    /// Objects that no plan looks at.
+    pub others: Vec<Other>,
+}
+
+/// An object that no plan looks at, and the file that it is in.
+pub struct Other {
+    pub file: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Other {
+    /// Tells that it has no effect.
+    pub fn pass_over(&self) {
+        let Manifest { api_version, kind, .. } = &self.manifest;
+        let group = group(api_version);
+        eprintln!("clarion: {}: {kind} of {group} is of no interest and passed over", self.file.display());
+    }
+}
+
+/// The API group, or the version of the objects that have none.
+fn group(api_version: &str) -> &str {
+    api_version.split('/').next().unwrap_or_default()
 }
 
 /// Any object, as far as it has to be looked at here.
@@ -140,8 +162,15 @@ pub fn documents(file: &Path, text: &str) -> Result<Vec<Manifest>, Error> {
 }
 
 impl Manifests {
-    /// Reads the files of a directory and those below it, or one file.
+    /// Reads the files of a directory and those below it, or one file. Tells what has no effect.
     pub fn of(path: &Path) -> Result<Self, Error> {
+        let manifests = Self::with_others(path)?;
+        manifests.others.iter().for_each(Other::pass_over);
+        Ok(manifests)
+    }
+
+    /// The same, for who has a use for the others.
+    pub fn with_others(path: &Path) -> Result<Self, Error> {
         let mut manifests = Self::default();
         manifests.world.frr_k8s_installed = true;
         for file in files(path)? {
@@ -157,8 +186,7 @@ impl Manifests {
     }
 
     fn object(&mut self, file: &Path, object: Manifest) -> Result<(), Error> {
-        let group = object.api_version.split('/').next().unwrap_or_default();
-        match (group, object.kind.as_str()) {
+        match (group(&object.api_version), object.kind.as_str()) {
             ("v1", "Service") => self.take::<Service>(file, object, true, true),
             ("discovery.k8s.io", "EndpointSlice") => self.take::<EndpointSlice>(file, object, true, false),
             ("networking.k8s.io", "ServiceCIDR") => self.take::<ServiceCidr>(file, object, false, false),
@@ -173,8 +201,8 @@ impl Manifests {
                 self.take::<FrrSchema>(file, object, false, false)
             }
             ("frrk8s.metallb.io", "FRRConfiguration") => self.take::<Configuration>(file, object, true, false),
-            (group, kind) => {
-                eprintln!("clarion: {}: {kind} of {group} is of no interest and passed over", file.display());
+            _ => {
+                self.others.push(Other { file: file.to_owned(), manifest: object });
                 Ok(())
             }
         }

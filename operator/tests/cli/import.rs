@@ -301,7 +301,7 @@ fn a_secret_is_copied_and_none_is_overwritten(
 #[rstest]
 #[case::no_yaml("{", "is not valid YAML")]
 #[case::no_object("- just a list", "is not valid YAML")]
-#[case::empty("", "there is no object of MetalLB of the namespace metallb-system")]
+#[case::empty("", "there is no object of MetalLB in the namespace metallb-system")]
 #[case::only_foreign(
     "{apiVersion: v1, kind: Service, metadata: {name: x}}",
     "Service of v1 is nothing that is imported"

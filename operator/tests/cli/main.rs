@@ -6,6 +6,7 @@ mod golden;
 mod import;
 mod node;
 mod render;
+mod shadow;
 
 use std::{
     path::{Path, PathBuf},

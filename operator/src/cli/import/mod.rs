@@ -16,13 +16,13 @@ use clarion_api::names::DEFAULT_FRR_K8S_NAMESPACE;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use self::convert::Imported;
+pub use self::convert::{Imported, peer::password_of};
 use self::{
     convert::{Settings, convert},
     metallb::{GROUP, Id, KINDS, Objects, Read, ReadError},
     report::Effect,
 };
-use super::manifests::{self, Manifest};
+use super::manifests::{self, Manifest, Other};
 
 /// Turn MetalLB's objects into Clarion's
 ///
@@ -72,7 +72,7 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[error("standard input can't be read: {0}")]
     Stdin(io::Error),
-    #[error("there is no object of MetalLB of the namespace {0}")]
+    #[error("there is no object of MetalLB in the namespace {0}; is --namespace right?")]
     Nothing(String),
     #[error(
         "there are objects of MetalLB in several namespaces, of which it reads one: choose with --namespace among {0}"
@@ -118,10 +118,31 @@ impl Import {
 ///
 /// # Errors
 /// If MetalLB is not there, or an object can't be read.
-pub fn of_cluster(frr_k8s_namespace: Option<String>) -> Result<Imported, Error> {
-    let read = cluster::read(METALLB_NAMESPACE, frr_k8s_namespace)?;
-    let metallb_namespace = METALLB_NAMESPACE.to_owned();
+pub fn of_cluster(namespace: Option<String>, frr_k8s_namespace: String) -> Result<Imported, Error> {
+    let metallb_namespace = namespace.unwrap_or_else(|| METALLB_NAMESPACE.to_owned());
+    let read = cluster::read(&metallb_namespace, Some(frr_k8s_namespace))?;
     imported(read.found, &Settings { metallb_namespace, frr_k8s_namespace: read.frr_k8s_namespace })
+}
+
+/// What the objects of MetalLB among those of manifests become. Tells what can't be carried over.
+///
+/// # Errors
+/// If there are none, or one can't be read.
+pub fn of_manifests(
+    others: Vec<Other>,
+    namespace: Option<String>,
+    frr_k8s_namespace: String,
+) -> Result<Imported, Error> {
+    let found =
+        others.into_iter().map(|Other { file, manifest }| Found { origin: file.display().to_string(), manifest });
+    let found: Vec<Found> = found.collect();
+    let metallb_namespace = self::namespace(&found, namespace)?;
+    imported(found, &Settings { metallb_namespace, frr_k8s_namespace })
+}
+
+/// Whether an import looks at an object.
+pub fn is_of_interest(manifest: &Manifest) -> bool {
+    is_metallb(manifest) || (manifest.api_version == "v1" && manifest.kind == "Secret")
 }
 
 /// Converts what was found, and tells what can't be carried over.

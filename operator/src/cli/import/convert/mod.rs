@@ -3,7 +3,7 @@
 //! What narrows an object down (a selector, a list of names) and can't be carried over leaves the whole object out: without it
 //! the object would be for more than it was.
 
-mod peer;
+pub mod peer;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};

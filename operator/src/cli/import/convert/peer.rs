@@ -319,7 +319,8 @@ fn secret_name(peer: &str) -> String {
     if is_name(&name, 253, true) { name } else { format!("clarion-peer-{}", clarion_core::hash(peer)) }
 }
 
-fn password_of(secret: &Secret) -> Option<Vec<u8>> {
+/// The password in a Secret.
+pub fn password_of(secret: &Secret) -> Option<Vec<u8>> {
     let text = secret.string_data.as_ref().and_then(|data| data.get("password"));
     let data = secret.data.as_ref().and_then(|data| data.get("password"));
     text.map(|text| text.clone().into_bytes()).or_else(|| data.map(|bytes| bytes.0.clone()))
