@@ -91,6 +91,12 @@ fn announced_condition<'a>(
     };
     let is_stranded = |address: &&IpAddr| !compose::announces(announced, announcement, **address);
     if let Some(address) = seated.kept().iter().filter(is_meant).find(is_stranded) {
+        let route = announcement.routes.get(&IpNet::from(*address));
+        if route.is_some_and(|route| route.requests.is_empty()) {
+            let message =
+                format!("no valid LoadBalancerPool has {address}, and no LoadBalancerAdvertisement is for all pools");
+            return no(Reason::NoAdvertisement, &message);
+        }
         let message = format!(
             "{address} is held back: its RouterPeers have as many prefixes as maxPrefixes lets them, or nodes can't be told apart; see their conditions"
         );
