@@ -21,8 +21,8 @@ use crate::{
 pub struct Plan {
     /// Writes that can land in any order, each alone.
     pub writes: Vec<Write>,
-    /// Every object that is not as it is to be, those among them that can't be written now.
-    pub unfinished: BTreeSet<ObjectRef>,
+    /// Objects with a refused write that are as they are to be all the same.
+    pub fulfilled: Vec<ObjectRef>,
     /// What was found on the way.
     pub findings: Findings,
     /// When the passing of time alone makes for another plan.
@@ -47,16 +47,27 @@ pub fn plan(world: &World) -> Plan {
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
-        writes
-            .extend(configurations(world, &layout, &deadlines, &mut unfinished).into_iter().map(Write::Configuration));
+        let configurations = configurations(world, &layout, &deadlines, &mut unfinished);
+        writes.extend(configurations.into_iter().map(Write::Configuration));
     }
-    writes.extend(report::services(world, &config, &allocation, &announcement, &announced));
-    writes.extend(report::objects(world, &config, &allocation, &sessions, &findings));
-    unfinished.extend(writes.iter().map(Write::object));
-    writes.retain(|write| !world.unsettled.contains_key(&write.object()));
+    report::services(world, &config, &allocation, &announcement, &announced, &mut writes);
+    report::objects(world, &config, &allocation, &sessions, &findings, &mut writes);
+    let fulfilled = fulfilled(world, unfinished, &writes);
+    if !world.unsettled.is_empty() {
+        writes.retain(|write| !world.unsettled.contains_key(&write.object()));
+    }
     let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
     let wake = due.filter(|at| *at > world.now).min();
-    Plan { writes, unfinished, findings, wake }
+    Plan { writes, fulfilled, findings, wake }
+}
+
+/// The objects with a refused write that nothing is to be written to any more, now or later.
+fn fulfilled(world: &World, mut unfinished: BTreeSet<ObjectRef>, writes: &[Write]) -> Vec<ObjectRef> {
+    if world.refused.is_empty() {
+        return Vec::new();
+    }
+    unfinished.extend(writes.iter().map(Write::object));
+    world.refused.keys().filter(|object| !unfinished.contains(*object)).cloned().collect()
 }
 
 /// Tells of signs that FRR-K8s is not where our FRRConfigurations are.

@@ -41,8 +41,8 @@ pub fn services(
     allocation: &Allocation,
     announcement: &Announcement,
     announced: &BTreeSet<IpNet>,
-) -> Vec<Write> {
-    let mut writes = Vec::new();
+    writes: &mut Vec<Write>,
+) {
     for seated in allocation.seats() {
         let verdicts = if seated.served {
             let mut verdicts =
@@ -55,7 +55,6 @@ pub fn services(
         };
         writes.extend(service_status(world.now, &seated, verdicts).map(Write::ServiceStatus));
     }
-    writes
 }
 
 fn allocated<'a>(seated: &Seated) -> Verdict<'a> {
@@ -149,8 +148,8 @@ pub fn objects(
     allocation: &Allocation,
     sessions: &Sessions,
     findings: &Findings,
-) -> Vec<Write> {
-    let mut writes = Vec::new();
+    writes: &mut Vec<Write>,
+) {
     let mut push = |kind, meta: &Meta, known: &[Condition], differs: &dyn Fn(&[Condition]) -> Option<ObjectStatus>| {
         let object = ObjectRef::new(kind, meta.name.clone());
         let ready = ready(world, findings, &object);
@@ -223,7 +222,6 @@ pub fn objects(
             (known != Some(&status)).then_some(ObjectStatus::RouterPeer(status))
         });
     }
-    writes
 }
 
 /// Sessions of the peer's nodes that FRR-K8s reports as established. It writes IPv6 addresses with `-` for `:`.

@@ -173,7 +173,7 @@ impl Loop {
             info!(namespace, "FRRConfigurations go to this namespace");
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, unfinished, findings, wake } = plan(&state.world);
+        let Plan { writes, fulfilled, findings, wake } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
@@ -184,11 +184,11 @@ impl Loop {
             self.metrics.reacted(since.elapsed());
         }
         // What is as it is to be is no longer refused.
-        let refused = state.world.refused.len();
-        let World { refused: list, unsettled, .. } = &mut state.world;
-        list.retain(|object, _| unsettled.contains_key(object) || unfinished.contains(object));
-        if list.len() < refused {
-            state.dirty();
+        for object in fulfilled {
+            if !state.world.unsettled.contains_key(&object) {
+                state.world.refused.remove(&object);
+                state.dirty();
+            }
         }
         queue.replace(writes);
         let lines =
