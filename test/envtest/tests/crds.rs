@@ -288,7 +288,10 @@ fn rule(kind: &str, path: &str, message: &str) -> Vec<(Value, Value)> {
             ),
         ],
         "exactly one of peerAddress and interface is needed" => vec![
-            (json!({"interface": "eth0"}), json!({"interface": "eth0", "peerAddress": null})),
+            (
+                json!({"interface": "eth0", "peerPort": null}),
+                json!({"interface": "eth0", "peerPort": null, "peerAddress": null}),
+            ),
             (json!({"peerAddress": null}), json!({})),
         ],
         "peerASN and dynamicASN exclude each other" => {
@@ -318,6 +321,23 @@ fn rule(kind: &str, path: &str, message: &str) -> Vec<(Value, Value)> {
                 json!({"holdTime": "1m30s", "keepaliveTime": "90s"}),
             )]
         }
+        "a session over an interface has no port" => vec![(
+            json!({"interface": "eth0", "peerAddress": null}),
+            json!({"interface": "eth0", "peerAddress": null, "peerPort": null}),
+        )],
+        "nextHop is for the families that the session carries: that of peerAddress, or both with dualStackAddressFamily" =>
+        {
+            let peer = |address: &str, next_hop: Value| json!({"dualStackAddressFamily": null, "peerAddress": address, "nextHop": next_hop});
+            let (v4, v6) = (json!({"ipv4": "10.0.0.4", "ipv6": null}), json!({"ipv4": null, "ipv6": "2001:db8::4"}));
+            vec![
+                (peer("10.0.0.1", v6.clone()), peer("10.0.0.1", v4.clone())),
+                (peer("2001:db8::1", v4), peer("2001:db8::1", v6)),
+            ]
+        }
+        "drain.withdrawAt must be before the year 9000" => vec![(
+            json!({"drain": {"withdrawAt": "9000-01-01T00:00:00Z"}}),
+            json!({"drain": {"withdrawAt": "8999-12-31T23:59:59Z"}}),
+        )],
         "BFD's echo mode doesn't work over several hops" => vec![(
             json!({"bfd": {"echoMode": true}, "ebgpMultiHop": true}),
             json!({"bfd": {"echoMode": true}, "ebgpMultiHop": false}),
@@ -360,7 +380,7 @@ fn base(kind: &str) -> Value {
                 "communities": ["1:1"], "allowedCommunities": ["1:1"], "nodeSelectors": [selector], "peers": ["a"],
                 "nodeLimit": {"max": 1, "topologyKey": "a"},
             }),
-            json!({}),
+            json!({"communities": ["1:1"]}),
         ),
         "CommunityAlias" => (json!({"aliases": [{"name": "a", "value": "1:1"}]}), json!({})),
         "RouterPeer" => (
@@ -372,6 +392,7 @@ fn base(kind: &str) -> Value {
                     "receiveInterval": 10, "transmitInterval": 10, "detectMultiplier": 2, "echoInterval": 10, "minimumTTL": 1,
                 },
                 "vrf": "red", "nextHop": {"ipv4": "10.0.0.4", "ipv6": "2001:db8::4"}, "maxPrefixes": 1,
+                "dualStackAddressFamily": true,
                 "drain": {"withdrawAt": "2026-01-01T00:00:00Z"},
                 "nodeOverrides": [{
                     "nodeSelector": selector, "myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.1",
@@ -399,6 +420,7 @@ fn arranged(kind: &str, path: &str) -> Value {
     match path {
         ".spec.interface" => {
             without(&mut object, ".spec", "peerAddress");
+            without(&mut object, ".spec", "peerPort");
             object = set(&object, path, json!("eth0"));
         }
         ".spec.nodeOverrides[].interface" => without(&mut object, ".spec.nodeOverrides[]", "peerAddress"),

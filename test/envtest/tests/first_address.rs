@@ -295,15 +295,15 @@ async fn an_object_that_cant_be_read_has_a_condition_and_is_written_once() {
 }
 
 #[tokio::test]
-async fn a_field_that_the_installed_frr_k8s_drops_is_told_and_not_written_for_ever() {
+async fn a_field_that_the_api_server_drops_unexpectedly_is_told_and_not_written_for_ever() {
     let cluster = Cluster::start().await;
     edit_crd(&cluster, "frrconfigurations.frrk8s.metallb.io", |spec| {
         let neighbor = spec.pointer_mut("/bgp/properties/routers/items/properties/neighbors/items/properties").unwrap();
-        neighbor.as_object_mut().unwrap().remove("localASN").unwrap();
+        neighbor.as_object_mut().unwrap().remove("ebgpMultiHop").unwrap();
     })
     .await;
     let mut peer = crate::cluster::peer();
-    peer.data["spec"]["localASN"] = json!(64511);
+    peer.data["spec"]["ebgpMultiHop"] = json!(true);
     cluster.0.apply(&[peer]).await.unwrap();
     let operator = Operator::start(&cluster.0).unwrap();
     cluster.tells_of_refusal("is FRR-K8s too old?").await;

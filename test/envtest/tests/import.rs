@@ -128,7 +128,7 @@ async fn a_cluster_gives_what_its_manifests_give() {
     let output = import(&admin, &["--from-cluster"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        text(&output.stderr).contains("nothing of MetalLB in namespace metallb-system"),
+        text(&output.stderr).contains("no object of MetalLB in the namespace metallb-system"),
         "{}",
         text(&output.stderr)
     );
