@@ -1,11 +1,11 @@
-//! How long a plan takes, by Services and nodes, with nothing to be done and with everything to be done.
+//! How long a plan takes, by Services and nodes, with nothing to be done, with one thing and with everything to be done.
 
 mod worlds;
 
 use std::hint::black_box;
 
-use clarion_core::{plan, replay};
-use worlds::world;
+use clarion_core::{World, plan, replay};
+use worlds::{add_cluster, world, world_with_local};
 
 fn main() {
     divan::main();
@@ -23,13 +23,23 @@ fn all_new(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
 /// Everything is done: each Service has an address, which is announced.
 #[divan::bench(args = SIZES, sample_count = 10)]
 fn nothing_new(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
-    let mut world = world(services, nodes);
-    loop {
-        let writes = plan(&world).writes;
-        if writes.is_empty() {
-            break;
-        }
-        writes.iter().for_each(|write| replay::land(&mut world, write));
-    }
+    let world = settled(world(services, nodes));
     bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// Everything is done but for one more Service of the policy Cluster, where nodes have routes of their own: by nodes, and
+/// Services of the policies Cluster and Local.
+#[divan::bench(args = [(100, 1_000, 100), (100, 10_000, 100), (1_000, 10_000, 1_000)], sample_count = 10)]
+fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usize)) {
+    let mut world = settled(world_with_local(nodes, cluster, local));
+    add_cluster(&mut world, "late", [10, 200, 0, 1].into());
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// The world in which everything has been written.
+fn settled(mut world: World) -> World {
+    if let Err(error) = replay::settle(&mut world) {
+        unreachable!("{error}");
+    }
+    world
 }

@@ -1,7 +1,7 @@
 //! Worlds of any size.
 #![allow(dead_code, reason = "each bench uses a part")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
@@ -26,16 +26,10 @@ pub fn world(services: usize, nodes: usize) -> World {
     let peer: RouterPeerSpec = from(json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}));
     let advertisement: LoadBalancerAdvertisementSpec = from(json!({}));
     let name = |n: usize| ObjectName::new(format!("ns{}", n % 100), format!("s{n}"));
-    let service = || Service {
-        is_load_balancer: true,
-        families: vec![Family::V4],
-        class: Some("clarionlb.io/bgp".to_owned()),
-        ..Service::default()
-    };
     let endpoint = || Endpoint { ready: true, ..Endpoint::default() };
     World {
         frr_k8s_installed: true,
-        services: (0..services).map(|n| object(name(n), service())).collect(),
+        services: (0..services).map(|n| object(name(n), new_service())).collect(),
         endpoint_slices: (0..services)
             .map(|n| {
                 object(
@@ -55,6 +49,44 @@ pub fn world(services: usize, nodes: usize) -> World {
         peers: [custom("peer", peer)].into_iter().collect(),
         advertisements: [custom("advertisement", advertisement)].into_iter().collect(),
         ..World::default()
+    }
+}
+
+/// The same with Services of the policy Local beside the others, each with an endpoint on one node: the nodes take turns.
+pub fn world_with_local(nodes: usize, cluster: usize, local: usize) -> World {
+    let mut world = world(cluster, nodes);
+    (0..local).for_each(|n| add_local(&mut world, &format!("l{n}"), n % nodes.max(1)));
+    world
+}
+
+/// Adds a Service of the policy Local with an endpoint on a node.
+fn add_local(world: &mut World, name: &str, node: usize) {
+    let name = ObjectName::new("local", name);
+    let mut service = new_service();
+    service.is_local = true;
+    let endpoint = Endpoint { node: Some(format!("n{node}").into()), ready: true, ..Endpoint::default() };
+    let slice = EndpointSlice { service: name.name.clone(), endpoints: vec![endpoint] };
+    world.services.watched(object(name.clone(), service));
+    world.endpoint_slices.watched(object(name, slice));
+}
+
+/// Adds a Service of the policy Cluster, which has its address already.
+pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
+    let name = ObjectName::new("late", name);
+    let mut service = new_service();
+    service.addresses = vec![address];
+    let endpoint = Endpoint { ready: true, ..Endpoint::default() };
+    let slice = EndpointSlice { service: name.name.clone(), endpoints: vec![endpoint] };
+    world.services.watched(object(name.clone(), service));
+    world.endpoint_slices.watched(object(name, slice));
+}
+
+fn new_service() -> Service {
+    Service {
+        is_load_balancer: true,
+        families: vec![Family::V4],
+        class: Some("clarionlb.io/bgp".to_owned()),
+        ..Service::default()
     }
 }
 
@@ -80,7 +112,7 @@ pub fn services(count: usize, with_address: impl Fn(usize) -> bool) -> World {
         service.meta.created = Timestamp::from_second(age).ok();
         if with_address(n) {
             let number = u32::from_be_bytes([10, 0, 0, 0]) + u32::try_from(n).unwrap_or(0);
-            service.value.addresses = vec![std::net::IpAddr::V4(number.into())];
+            service.value.addresses = vec![IpAddr::V4(number.into())];
         }
         service
     });

@@ -1,6 +1,11 @@
 //! What an object says, in single statements that objects can share.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    iter,
+    rc::Rc,
+};
 
 use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
@@ -8,7 +13,7 @@ use ipnet::IpNet;
 use crate::layer::{Attributes, Content, Router, Session};
 
 /// What a statement is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key<'a> {
     /// The AS number of a VRF's router.
     Asn(&'a str),
@@ -41,74 +46,237 @@ pub enum Value<'a> {
     Profile(&'a str, Option<&'a BfdProfile>),
 }
 
-/// Statements by what they are about.
-pub type Facts<'a> = BTreeMap<Key<'a>, Value<'a>>;
+/// A statement.
+type Fact<'a> = (Key<'a>, Value<'a>);
 
-/// Takes a content apart.
-pub fn facts_of(content: &Content) -> Facts<'_> {
-    let mut facts = Facts::new();
-    for (vrf, router) in &content.routers {
-        facts.insert(Key::Asn(vrf), Value::Asn(router.asn));
-        if let Some(id) = &router.id {
-            facts.insert(Key::RouterId(vrf), Value::Text(id));
-        }
-        for (key, session) in &router.sessions {
-            facts.insert(Key::Neighbor(vrf, key), Value::Neighbor(&session.neighbor));
-            if let Some(profile) = &session.bfd_profile {
-                let content = content.bfd_profiles.get(profile);
-                facts.insert(Key::Profile(vrf, key), Value::Profile(profile, content));
-            }
-            if let Some(next_hop) = &session.next_hop {
-                facts.insert(Key::NextHop(vrf, key), Value::NextHop(next_hop));
-            }
+/// Statements about different things, in their order. A copy is the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a>(Option<Rc<Vec<Fact<'a>>>>);
+
+/// What tells lists from each other without reading them, as long as they live.
+pub type Id<'a> = Option<*const Vec<Fact<'a>>>;
+
+/// A statement that is made, changed or left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What it is about.
+    pub key: Key<'a>,
+    /// What is to be said.
+    pub new: Option<Value<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Takes a content apart.
+    pub fn of(content: &'a Content) -> Self {
+        let routers = || content.routers.iter().map(|(vrf, router)| (vrf.as_str(), router));
+        let sessions = || {
+            let of_router = |(vrf, router): (&'a str, &'a Router)| {
+                router.sessions.iter().map(move |(key, session)| (vrf, key.as_str(), session))
+            };
+            routers().flat_map(of_router)
+        };
+        // One kind after the other, as the keys are ordered.
+        let mut facts: Vec<Fact> = routers().map(|(vrf, router)| (Key::Asn(vrf), Value::Asn(router.asn))).collect();
+        facts
+            .extend(routers().filter_map(|(vrf, router)| Some((Key::RouterId(vrf), Value::Text(router.id.as_ref()?)))));
+        facts.extend(
+            sessions().map(|(vrf, key, session)| (Key::Neighbor(vrf, key), Value::Neighbor(&session.neighbor))),
+        );
+        facts.extend(sessions().filter_map(|(vrf, key, session)| {
+            let profile = session.bfd_profile.as_ref()?;
+            Some((Key::Profile(vrf, key), Value::Profile(profile, content.bfd_profiles.get(profile))))
+        }));
+        facts.extend(sessions().filter_map(|(vrf, key, session)| {
+            Some((Key::NextHop(vrf, key), Value::NextHop(session.next_hop.as_ref()?)))
+        }));
+        for (vrf, key, session) in sessions() {
             let routes = session.routes.iter();
             facts.extend(routes.map(|(prefix, a)| (Key::Route(vrf, key, *prefix), Value::Attributes(a))));
         }
+        Self::from(facts)
     }
-    facts
-}
 
-/// Puts a content together. A statement about a session that has no [`Key::Neighbor`] is dropped: it can't be written.
-pub fn content_of(facts: &Facts) -> Content {
-    let mut content = Content::default();
-    // The keys' order brings routers before their sessions, and sessions before what belongs to them.
-    for (key, value) in facts {
-        match (*key, *value) {
-            (Key::Asn(vrf), Value::Asn(asn)) => {
-                content.routers.insert(vrf.to_owned(), Router::new(asn));
+    /// What several lists say together; where they contradict each other, the last one counts.
+    pub fn together<'f>(lists: impl Iterator<Item = &'f Self>) -> Self
+    where
+        'a: 'f,
+    {
+        let lists: Vec<&Self> = lists.filter(|list| !list.is_empty()).collect();
+        if let [alone] = lists.as_slice() {
+            return (*alone).clone();
+        }
+        let mut facts = lists.into_iter().flat_map(Self::iter).copied().collect::<Vec<Fact>>();
+        // Stable, and quick where sorted lists follow each other.
+        facts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        facts.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                *earlier = *later;
             }
-            (Key::RouterId(vrf), Value::Text(id)) => {
-                if let Some(router) = content.routers.get_mut(vrf) {
-                    router.id = Some(id.to_owned());
-                }
-            }
-            (Key::Neighbor(vrf, key), Value::Neighbor(neighbor)) => {
-                if let Some(router) = content.routers.get_mut(vrf) {
-                    router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
-                }
-            }
-            (Key::Profile(vrf, key), Value::Profile(name, profile)) => {
-                if let Some(session) = session(&mut content, vrf, key) {
-                    session.bfd_profile = Some(name.to_owned());
-                    content.bfd_profiles.extend(profile.map(|profile| (name.to_owned(), profile.clone())));
-                }
-            }
-            (Key::NextHop(vrf, key), Value::NextHop(next_hop)) => {
-                if let Some(session) = session(&mut content, vrf, key) {
-                    session.next_hop = Some(next_hop.clone());
-                }
-            }
-            (Key::Route(vrf, key, prefix), Value::Attributes(attributes)) => {
-                if let Some(session) = session(&mut content, vrf, key) {
-                    session.routes.insert(prefix, attributes.clone());
-                }
-            }
-            _ => {}
+            same
+        });
+        Self::from(facts)
+    }
+
+    /// What is said here of all that is spoken of there.
+    pub fn about(&self, there: &Self) -> Self {
+        let facts: Vec<Fact> = self
+            .aligned(there)
+            .filter_map(|(key, here, there)| here.filter(|_| there.is_some()).map(|v| (key, v)))
+            .collect();
+        Self::from(facts)
+    }
+
+    /// All that differs in the other list.
+    pub fn changes(&self, other: &Self) -> Vec<Change<'a>> {
+        if self.id() == other.id() {
+            return Vec::new();
+        }
+        let different = self.aligned(other).filter(|(_, old, new)| old != new);
+        different.map(|(key, _, new)| Change { key, new }).collect()
+    }
+
+    /// Whether the two say different things about the same.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        if self.id() == other.id() {
+            return false;
+        }
+        let (small, large) = if self.len() < other.len() { (self, other) } else { (other, self) };
+        // Reading a list costs about as much as looking for a sixteenth of its keys.
+        if small.len() < large.len() / 16 {
+            small.iter().any(|(key, value)| large.get(key).is_some_and(|there| there != *value))
+        } else {
+            small.aligned(large).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
         }
     }
-    content
+
+    /// Both lists side by side.
+    fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key<'a>, Option<Value<'a>>, Option<Value<'a>>)> {
+        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
+        iter::from_fn(move || {
+            let order = match (left.peek(), right.peek()) {
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            let left = if order.is_le() { left.next() } else { None };
+            let right = if order.is_ge() { right.next() } else { None };
+            let (key, _) = left.or(right)?;
+            Some((*key, left.map(|(_, value)| *value), right.map(|(_, value)| *value)))
+        })
+    }
+
+    /// What is said about this.
+    pub fn get(&self, key: &Key<'a>) -> Option<Value<'a>> {
+        let facts = self.0.as_ref()?;
+        let (_, value) = facts.get(facts.binary_search_by(|(there, _)| there.cmp(key)).ok()?)?;
+        Some(*value)
+    }
+
+    /// Whether anything is said about this.
+    pub fn has(&self, key: &Key<'a>) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// All statements.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fact<'a>> {
+        self.0.as_ref().map_or(&[] as &[Fact], |facts| facts).iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same for copies of the same list.
+    pub fn id(&self) -> Id<'a> {
+        self.0.as_ref().map(Rc::as_ptr)
+    }
+
+    /// Puts a content together. A statement about a session that has no [`Key::Neighbor`] is dropped: it can't be written.
+    pub fn content(&self) -> Content {
+        let mut content = Content::default();
+        let facts = self.0.as_ref().map_or(&[] as &[Fact], |facts| facts);
+        let (first, routes) = facts.split_at(facts.partition_point(|(key, _)| key.route_of().is_none()));
+        // The keys' order brings routers before their sessions, and sessions before what belongs to them.
+        for (key, value) in first {
+            match (*key, *value) {
+                (Key::Asn(vrf), Value::Asn(asn)) => {
+                    content.routers.insert(vrf.to_owned(), Router::new(asn));
+                }
+                (Key::RouterId(vrf), Value::Text(id)) => {
+                    if let Some(router) = content.routers.get_mut(vrf) {
+                        router.id = Some(id.to_owned());
+                    }
+                }
+                (Key::Neighbor(vrf, key), Value::Neighbor(neighbor)) => {
+                    if let Some(router) = content.routers.get_mut(vrf) {
+                        router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
+                    }
+                }
+                (Key::Profile(vrf, key), Value::Profile(name, profile)) => {
+                    if let Some(session) = content.session_mut(vrf, key) {
+                        session.bfd_profile = Some(name.to_owned());
+                        content.bfd_profiles.extend(profile.map(|profile| (name.to_owned(), profile.clone())));
+                    }
+                }
+                (Key::NextHop(vrf, key), Value::NextHop(next_hop)) => {
+                    if let Some(session) = content.session_mut(vrf, key) {
+                        session.next_hop = Some(next_hop.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        for routes in routes.chunk_by(|(a, _), (b, _)| a.route_of() == b.route_of()) {
+            let of = routes.first().and_then(|(key, _)| key.route_of());
+            let Some(session) = of.and_then(|(vrf, key)| content.session_mut(vrf, key)) else { continue };
+            session.routes = routes.iter().filter_map(route).collect();
+        }
+        content
+    }
 }
 
-fn session<'c>(content: &'c mut Content, vrf: &str, key: &str) -> Option<&'c mut Session> {
-    content.routers.get_mut(vrf)?.sessions.get_mut(key)
+fn route(fact: &Fact) -> Option<(IpNet, Attributes)> {
+    match *fact {
+        (Key::Route(_, _, prefix), Value::Attributes(attributes)) => Some((prefix, attributes.clone())),
+        _ => None,
+    }
+}
+
+impl<'a> Key<'a> {
+    /// The session, if this is a route.
+    fn route_of(&self) -> Option<(&'a str, &'a str)> {
+        match *self {
+            Key::Route(vrf, key, _) => Some((vrf, key)),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> From<Vec<Fact<'a>>> for Facts<'a> {
+    /// From statements in their order.
+    fn from(facts: Vec<Fact<'a>>) -> Self {
+        Self(Some(facts).filter(|facts| !facts.is_empty()).map(Rc::new))
+    }
+}
+
+impl PartialEq for Facts<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id() || self.iter().eq(other.iter())
+    }
+}
+
+// Whatever is said is equal to itself.
+impl Eq for Facts<'_> {}
+
+impl Hash for Facts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|(key, _)| key.hash(state));
+    }
 }

@@ -7,17 +7,19 @@
 //! is changed, the others take over, and it is deleted.
 //!
 //! All hosts that are selected by the same objects now and at the end are one *group*; nothing here looks at single
-//! hosts.
+//! hosts. Where nothing changes, nothing is looked at.
 
 mod facts;
+mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
 };
 
 use clarion_api::names;
-use facts::{Facts, Key, content_of, facts_of};
+use facts::Facts;
+use view::View;
 
 use crate::{compose::Layout, hash::hash, layer::Layer};
 
@@ -27,168 +29,121 @@ pub type Writes = BTreeMap<String, Option<Layer>>;
 /// The writes that are safe now. With `add_only`, nothing is taken away: neither a fact nor a host from any object, nor
 /// an object.
 pub fn next_writes(current: &Layout, target: &Layout, add_only: bool) -> Writes {
-    if current == target {
+    let pairs = pairs(current, target);
+    if pairs.values().all(Pair::is_done) {
         return Writes::new();
     }
-    let groups = Groups::new(current, target);
-    let state = groups.state(current);
-    let planner = Planner { target: groups.state(target), groups: &groups };
+    let (planner, state) = Planner::new(&pairs);
     let mut writes = planner.next_writes(&state);
     if add_only {
         writes = planner.additions(&state, writes);
     }
-    let layer = |object: Object| Layer { hosts: groups.hosts(&object.groups), content: content_of(&object.facts) };
+    let layer = |object: Object| Layer { hosts: planner.hosts(&object.groups), content: object.facts.content() };
     writes
         .into_iter()
-        .map(|(name, object)| (name, Some(object).filter(|object| !object.groups.is_empty()).map(layer)))
+        .map(|(name, object)| (name.to_string(), Some(object).filter(|object| !object.groups.is_empty()).map(layer)))
         .collect()
 }
 
-/// Hosts that the same objects select, now and at the end.
-struct Groups(Vec<BTreeSet<String>>);
+/// An object as it is and as it is to be.
+struct Pair<'a> {
+    old: Option<&'a Layer>,
+    new: Option<&'a Layer>,
+    says_the_same: bool,
+}
 
-impl Groups {
-    fn new(current: &Layout, target: &Layout) -> Self {
-        let mut signatures: BTreeMap<&String, Vec<(bool, &String)>> = BTreeMap::new();
-        for (is_target, layout) in [(false, current), (true, target)] {
-            for (name, layer) in layout {
-                for host in &layer.hosts {
-                    signatures.entry(host).or_default().push((is_target, name));
-                }
-            }
-        }
-        let mut groups: BTreeMap<Vec<(bool, &String)>, BTreeSet<String>> = BTreeMap::new();
-        for (host, signature) in signatures {
-            groups.entry(signature).or_default().insert(host.clone());
-        }
-        Self(groups.into_values().collect())
+fn pairs<'a>(current: &'a Layout, target: &'a Layout) -> BTreeMap<&'a str, Pair<'a>> {
+    let names: BTreeSet<&String> = current.keys().chain(target.keys()).collect();
+    let pair = |name: &'a String| {
+        let (old, new) = (current.get(name), target.get(name));
+        let says_the_same = old.zip(new).is_some_and(|(old, new)| old.content == new.content);
+        (name.as_str(), Pair { old, new, says_the_same })
+    };
+    names.into_iter().map(pair).collect()
+}
+
+impl<'a> Pair<'a> {
+    fn is_done(&self) -> bool {
+        self.says_the_same && self.old.zip(self.new).is_some_and(|(old, new)| old.hosts == new.hosts)
     }
 
-    fn state<'a>(&self, layout: &'a Layout) -> State<'a> {
-        let within = |hosts: &BTreeSet<String>| {
-            let groups = self.0.iter().enumerate();
-            groups.filter(|(_, g)| g.first().is_some_and(|host| hosts.contains(host))).map(|(i, _)| i).collect()
-        };
-        let object =
-            |layer: &'a Layer| Object { groups: within(&layer.hosts), facts: Rc::new(facts_of(&layer.content)) };
-        layout.iter().map(|(name, layer)| (name.clone(), object(layer))).collect()
+    /// Each side there is, with whether it is the target.
+    fn sides(&self) -> impl Iterator<Item = (bool, &'a Layer)> {
+        [(false, self.old), (true, self.new)].into_iter().filter_map(|(is_target, layer)| Some((is_target, layer?)))
     }
 
-    fn hosts(&self, groups: &BTreeSet<usize>) -> BTreeSet<String> {
-        groups.iter().filter_map(|group| self.0.get(*group)).flatten().cloned().collect()
+    /// What is said on both sides.
+    fn facts(&self) -> [Option<Facts<'a>>; 2] {
+        let old = self.old.map(|layer| Facts::of(&layer.content));
+        let new = if self.says_the_same { old.clone() } else { self.new.map(|layer| Facts::of(&layer.content)) };
+        [old, new]
     }
 }
+
+/// The name of an object.
+type Name = Rc<str>;
 
 /// An object: the groups of hosts that it selects, and what it says to them. Without groups it does not exist.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Object<'a> {
     groups: BTreeSet<usize>,
-    facts: Rc<Facts<'a>>,
+    facts: Facts<'a>,
 }
 
-type State<'a> = BTreeMap<String, Object<'a>>;
+type State<'a> = BTreeMap<Name, Object<'a>>;
 
-/// What the groups have now.
-struct View<'a> {
-    /// The objects that select a group.
-    carriers: BTreeMap<usize, BTreeSet<String>>,
-    /// What they say together.
-    meaning: BTreeMap<usize, Facts<'a>>,
-    /// Groups whose objects contradict each other. FRR-K8s refuses to merge them, so nothing can be lost there.
-    broken: BTreeSet<usize>,
-}
+/// Parking objects in use, and what the groups that they hold are to have: these agree on that and on what they keep.
+type Homes<'a> = BTreeMap<Name, Facts<'a>>;
 
-/// Parking objects in use, with the groups that they hold: these agree on what they keep and on what they are to have.
-type Homes<'a> = BTreeMap<String, (Facts<'a>, Facts<'a>)>;
-
-struct Planner<'a, 'g> {
+struct Planner<'a> {
+    /// Hosts that the same objects select, now and at the end.
+    groups: Vec<BTreeSet<&'a str>>,
     target: State<'a>,
-    groups: &'g Groups,
 }
 
-impl<'a> Planner<'a, '_> {
-    fn wanted(&self, group: usize) -> Facts<'a> {
-        let objects = self.target.values().filter(|object| object.groups.contains(&group));
-        objects.flat_map(|object| object.facts.iter().map(|(key, value)| (*key, *value))).collect()
-    }
-
-    fn view(&self, state: &State<'a>) -> View<'a> {
-        let mut view = View { carriers: BTreeMap::new(), meaning: BTreeMap::new(), broken: BTreeSet::new() };
-        for (name, object) in state {
-            for group in &object.groups {
-                view.carriers.entry(*group).or_default().insert(name.clone());
-                let meaning = view.meaning.entry(*group).or_default();
-                for (key, value) in object.facts.iter() {
-                    if meaning.insert(*key, *value).is_some_and(|before| before != *value) {
-                        view.broken.insert(*group);
-                    }
+impl<'a> Planner<'a> {
+    /// What is to be planned, and what there is now, both without the objects and hosts that nothing changes for.
+    fn new(pairs: &BTreeMap<&'a str, Pair<'a>>) -> (Self, State<'a>) {
+        let moving = pairs.values().filter(|pair| !pair.is_done());
+        let touched: BTreeSet<&String> = moving.flat_map(Pair::sides).flat_map(|(_, layer)| &layer.hosts).collect();
+        let mut signatures: BTreeMap<&str, Vec<(&str, bool)>> = BTreeMap::new();
+        for (name, pair) in pairs {
+            for (is_target, layer) in pair.sides() {
+                for host in layer.hosts.iter().filter(|host| touched.contains(host)) {
+                    signatures.entry(host).or_default().push((*name, is_target));
                 }
             }
         }
-        view
-    }
-
-    /// Whether the writes are safe for a group in any order, and after every part of them.
-    fn safe_for(&self, state: &State<'a>, view: &View<'a>, writes: &State<'a>, group: usize) -> bool {
-        let wanted = self.wanted(group);
-        let nothing = Facts::new();
-        let meaning = view.meaning.get(&group).unwrap_or(&nothing);
-        let broken = view.broken.contains(&group);
-        let carried =
-            |object: Option<&Object<'a>>| object.filter(|o| o.groups.contains(&group)).map(|o| Rc::clone(&o.facts));
-        let mut names: BTreeSet<&String> = view.carriers.get(&group).into_iter().flatten().collect();
-        names.extend(writes.iter().filter(|(_, object)| object.groups.contains(&group)).map(|(name, _)| name));
-        let rows: Vec<(Rc<Facts>, Rc<Facts>)> = names
-            .into_iter()
-            .map(|name| {
-                let old = carried(state.get(name)).unwrap_or_default();
-                let new = if writes.contains_key(name) {
-                    carried(writes.get(name)).unwrap_or_default()
-                } else {
-                    Rc::clone(&old)
-                };
-                (old, new)
-            })
-            .collect();
-        // Nothing is said that is neither wanted nor there already.
-        let honest = |(old, new): &(Rc<Facts>, Rc<Facts>)| {
-            new.iter().all(|(key, value)| {
-                old.get(key) == Some(value)
-                    || wanted.get(key).is_some_and(|wanted| wanted == value || meaning.get(key) == Some(value))
-            })
-        };
-        // No two objects could differ, whichever of the writes have landed.
-        let agreed = || {
-            let mut seen: BTreeMap<Key, Vec<(usize, facts::Value)>> = BTreeMap::new();
-            for (row, (old, new)) in rows.iter().enumerate() {
-                for (key, value) in old.iter().chain(new.iter()) {
-                    let others = seen.entry(*key).or_default();
-                    if others.iter().any(|(other, there)| *other != row && there != value) {
-                        return false;
-                    }
-                    others.push((row, *value));
-                }
+        let mut groups: BTreeMap<Vec<(&str, bool)>, BTreeSet<&str>> = BTreeMap::new();
+        for (host, signature) in signatures {
+            groups.entry(signature).or_default().insert(host);
+        }
+        let mut selected: BTreeMap<(&str, bool), BTreeSet<usize>> = BTreeMap::new();
+        for (group, signature) in groups.keys().enumerate() {
+            for side in signature {
+                selected.entry(*side).or_default().insert(group);
             }
-            true
-        };
-        // What is there and wanted stays with one object throughout.
-        let kept = || {
-            let held = |key: &Key| rows.iter().any(|(old, new)| old.contains_key(key) && new.contains_key(key));
-            meaning.keys().filter(|key| wanted.contains_key(key)).all(held)
-        };
-        rows.iter().all(honest) && (broken || (agreed() && kept()))
+        }
+        let (mut state, mut target) = (State::new(), State::new());
+        for (name, pair) in pairs {
+            if pair.is_done() && !selected.contains_key(&(*name, false)) {
+                continue;
+            }
+            for ((is_target, facts), side) in [false, true].into_iter().zip(pair.facts()).zip([&mut state, &mut target])
+            {
+                let groups = selected.remove(&(*name, is_target)).unwrap_or_default();
+                side.extend(facts.map(|facts| (Name::from(*name), Object { groups, facts })));
+            }
+        }
+        (Self { groups: groups.into_values().collect(), target }, state)
     }
 
-    fn safe(&self, state: &State<'a>, view: &View<'a>, writes: &State<'a>, name: &str) -> bool {
-        let groups = |objects: &State<'a>| objects.get(name).map(|o| o.groups.clone()).unwrap_or_default();
-        groups(state).union(&groups(writes)).all(|group| self.safe_for(state, view, writes, *group))
+    fn hosts(&self, groups: &BTreeSet<usize>) -> BTreeSet<String> {
+        groups.iter().filter_map(|group| self.groups.get(*group)).flatten().map(|host| (*host).to_owned()).collect()
     }
 
-    /// What a group has and is still to have, with today's values.
-    fn keep(&self, view: &View<'a>, group: usize) -> Facts<'a> {
-        let wanted = self.wanted(group);
-        let meaning = view.meaning.get(&group).into_iter().flatten();
-        meaning.filter(|(key, _)| wanted.contains_key(key)).map(|(key, value)| (*key, *value)).collect()
+    fn view(&self, state: &State<'a>) -> View<'a> {
+        View::new(self.groups.len(), state, &self.target, 0..self.groups.len())
     }
 
     fn homes(&self, state: &State<'a>, view: &View<'a>) -> (Homes<'a>, BTreeSet<usize>) {
@@ -196,13 +151,16 @@ impl<'a> Planner<'a, '_> {
         parks.sort_by_key(|(name, object)| (object.groups.len(), *name));
         let (mut homes, mut taken) = (Homes::new(), BTreeSet::new());
         for (name, object) in parks {
-            let Some(first) = object.groups.first() else { continue };
-            let (wanted, keep) = (self.wanted(*first), self.keep(view, *first));
-            let agree = |group: &usize| self.wanted(*group) == wanted && self.keep(view, *group) == keep;
-            let free = object.groups.is_disjoint(&taken) && object.groups.is_disjoint(&view.broken);
-            if !wanted.is_empty() && free && object.groups.iter().all(agree) {
+            let mut groups = object.groups.iter().copied();
+            let Some(first) = groups.next() else { continue };
+            if !object.groups.is_disjoint(&taken) || !object.groups.is_disjoint(&view.broken) {
+                continue;
+            }
+            let wanted = view.wanted(first);
+            let mut agree = groups.map(|group| view.wanted(group) == wanted && view.keep(group) == view.keep(first));
+            if !wanted.is_empty() && agree.all(|agrees| agrees) {
                 taken.extend(&object.groups);
-                homes.insert(name.clone(), (wanted, keep));
+                homes.insert(Name::clone(name), wanted);
             }
         }
         (homes, taken)
@@ -211,22 +169,22 @@ impl<'a> Planner<'a, '_> {
     /// Where each object is to go now, and the groups that parking objects hold.
     fn goals(&self, state: &State<'a>, view: &View<'a>) -> (State<'a>, BTreeSet<usize>) {
         let (homes, taken) = self.homes(state, view);
-        let unfinished =
-            homes.iter().filter(|(name, (wanted, _))| state.get(*name).is_some_and(|o| *o.facts != *wanted));
+        let unfinished = homes.iter().filter_map(|(name, wanted)| Some((state.get(name)?, wanted)));
+        let unfinished = unfinished.filter(|(park, wanted)| park.facts != **wanted).map(|(park, _)| park);
         let mut held = view.broken.clone();
-        held.extend(unfinished.filter_map(|(name, _)| state.get(name)).flat_map(|o| o.groups.iter().copied()));
+        held.extend(unfinished.flat_map(|park| park.groups.iter().copied()));
         let mut goals = State::new();
         for (name, object) in &self.target {
             let goal = if state.get(name) == Some(object) {
                 object.clone()
             } else {
-                Object { groups: object.groups.difference(&held).copied().collect(), facts: Rc::clone(&object.facts) }
+                Object { groups: object.groups.difference(&held).copied().collect(), facts: object.facts.clone() }
             };
             if !goal.groups.is_empty() {
-                goals.insert(name.clone(), goal);
+                goals.insert(Name::clone(name), goal);
             }
         }
-        let names: BTreeSet<&String> = state.keys().chain(goals.keys()).collect();
+        let names: BTreeSet<&Name> = state.keys().chain(goals.keys()).collect();
         let moving =
             names.into_iter().filter(|name| !homes.contains_key(*name) && state.get(*name) != goals.get(*name));
         let busy: BTreeSet<usize> = moving
@@ -234,95 +192,94 @@ impl<'a> Planner<'a, '_> {
             .flatten()
             .flat_map(|object| object.groups.iter().copied())
             .collect();
-        for (name, (wanted, keep)) in homes {
+        for (name, wanted) in homes {
             let Some(park) = state.get(&name) else { continue };
-            if *park.facts != wanted {
-                let changed = Object { groups: park.groups.clone(), facts: Rc::new(wanted) };
-                let alone = State::from([(name.clone(), changed.clone())]);
-                let kept = Object { groups: park.groups.clone(), facts: Rc::new(keep) };
-                let goal = if self.safe(state, view, &alone, &name) { changed } else { kept };
+            if park.facts != wanted {
+                let changed = Object { groups: park.groups.clone(), facts: wanted };
+                let goal = if view.safe(&name, park, &changed) {
+                    changed
+                } else {
+                    let keep = park.groups.first().map(|group| view.keep(*group));
+                    Object { groups: changed.groups, facts: keep.unwrap_or_default() }
+                };
                 goals.insert(name, goal);
             } else if !park.groups.is_disjoint(&busy) {
-                goals.insert(name.clone(), park.clone());
+                goals.insert(name, park.clone());
             }
         }
         (goals, taken)
     }
 
     /// Each object's goal, if that is safe beside what was chosen already; and the goals that are not.
-    fn round(&self, state: &State<'a>) -> Round<'a> {
-        let view = self.view(state);
+    fn round(&self, state: &State<'a>, mut view: View<'a>) -> Round<'a> {
         let (goals, parked) = self.goals(state, &view);
-        let (mut writes, mut left) = (State::new(), Vec::new());
-        let names: BTreeSet<&String> = state.keys().chain(goals.keys()).collect();
+        let (mut writes, mut left) = (State::new(), State::new());
+        let names: BTreeSet<&Name> = state.keys().chain(goals.keys()).collect();
+        let nothing = Object::default();
         for name in names {
-            let goal = goals.get(name).cloned().unwrap_or_default();
-            if state.get(name) == Some(&goal) {
+            let (old, goal) = (state.get(name).unwrap_or(&nothing), goals.get(name).unwrap_or(&nothing));
+            if state.get(name) == Some(goal) {
                 continue;
             }
-            writes.insert(name.clone(), goal.clone());
-            if !self.safe(state, &view, &writes, name) {
-                writes.remove(name);
-                left.push((name.clone(), goal));
+            let able = view.safe(name, old, goal);
+            if able {
+                view.choose(name, old, goal);
             }
+            let list = if able { &mut writes } else { &mut left };
+            list.insert(Name::clone(name), goal.clone());
         }
         Round { view, writes, left, parked }
     }
 
     /// The groups that still stop something when everything that can be written has been. Looking ahead keeps steady
     /// changes elsewhere from putting parking off for ever.
-    fn stuck(&self, state: &State<'a>) -> BTreeSet<usize> {
+    fn stuck(&self, state: &State<'a>, first: &Round<'a>) -> BTreeSet<usize> {
         let mut state = state.clone();
+        let mut later;
+        let mut round = first;
         // Each round brings objects closer to their goal, and no goal needs more rounds than there are objects; the
         // bound only makes the end plain to see.
         for _ in 0..1000 {
-            let round = self.round(&state);
             if round.writes.is_empty() {
-                let unsafe_groups = |(name, goal): &(String, Object<'a>)| {
-                    let alone = State::from([(name.clone(), goal.clone())]);
-                    let touched = state.get(name).map(|o| o.groups.clone()).unwrap_or_default();
-                    let touched: BTreeSet<usize> = touched.union(&goal.groups).copied().collect();
-                    touched.into_iter().filter(|g| !self.safe_for(&state, &round.view, &alone, *g)).collect::<Vec<_>>()
-                };
-                let stuck: BTreeSet<usize> = round.left.iter().flat_map(unsafe_groups).collect();
-                return stuck
-                    .into_iter()
-                    .filter(|g| !round.view.broken.contains(g) && !round.parked.contains(g))
-                    .collect();
+                return round.stuck(&state);
             }
-            for (name, object) in round.writes {
+            for (name, object) in &round.writes {
                 if object.groups.is_empty() {
-                    state.remove(&name)
+                    state.remove(name)
                 } else {
-                    state.insert(name, object)
+                    state.insert(Name::clone(name), object.clone())
                 };
             }
+            if state == self.target {
+                break;
+            }
+            // Writes that are safe break no group.
+            let suspects = round.view.broken.iter().copied();
+            let view = View::new(self.groups.len(), &state, &self.target, suspects);
+            let next = self.round(&state, view);
+            later = next;
+            round = &later;
         }
         BTreeSet::new()
     }
 
     fn next_writes(&self, state: &State<'a>) -> State<'a> {
-        let stuck = self.stuck(state);
-        let Round { view, mut writes, .. } = self.round(state);
-        let mut parks: Vec<(Facts<'a>, Facts<'a>, BTreeSet<usize>)> = Vec::new();
+        let round = self.round(state, self.view(state));
+        let stuck = self.stuck(state, &round);
+        let Round { view, mut writes, .. } = round;
+        // Groups that agree on what they keep and on what they are to have share a parking object.
+        let mut parks: HashMap<(Facts<'a>, Facts<'a>), BTreeSet<usize>> = HashMap::new();
         for group in stuck {
-            let (keep, wanted) = (self.keep(&view, group), self.wanted(group));
-            match parks.iter_mut().find(|(k, w, _)| *k == keep && *w == wanted) {
-                Some((_, _, groups)) => {
-                    groups.insert(group);
-                }
-                None => parks.push((keep, wanted, BTreeSet::from([group]))),
-            }
+            parks.entry((view.keep(group), view.wanted(group))).or_default().insert(group);
         }
-        for (keep, _, groups) in parks {
-            let hosts: Vec<String> = self.groups.hosts(&groups).into_iter().collect();
-            let name = format!("{}{}", names::PARK_PREFIX, hash(&hosts.join("\n")));
-            if keep.is_empty() || state.contains_key(&name) || writes.contains_key(&name) {
-                continue;
-            }
-            writes.insert(name.clone(), Object { groups, facts: Rc::new(keep) });
-            if !self.safe(state, &view, &writes, &name) {
-                writes.remove(&name);
+        // No two of them concern the same group, so their order does not matter.
+        for ((keep, _), groups) in parks {
+            let hosts: Vec<String> = self.hosts(&groups).into_iter().collect();
+            let name: Name = format!("{}{}", names::PARK_PREFIX, hash(&hosts.join("\n"))).into();
+            let park = Object { groups, facts: keep };
+            let is_new = !state.contains_key(&name) && !writes.contains_key(&name);
+            if is_new && !park.facts.is_empty() && view.safe(&name, &Object::default(), &park) {
+                writes.insert(name, park);
             }
         }
         writes
@@ -330,35 +287,50 @@ impl<'a> Planner<'a, '_> {
 
     /// The same writes, less what they would take away.
     fn additions(&self, state: &State<'a>, writes: State<'a>) -> State<'a> {
-        let view = self.view(state);
+        let mut view = self.view(state);
         let mut chosen = State::new();
+        let nothing = Object::default();
         for (name, goal) in writes {
-            let old = state.get(&name).cloned().unwrap_or_default();
-            let mut facts = (*goal.facts).clone();
-            facts.extend(old.facts.iter().map(|(key, value)| (*key, *value)));
-            let facts = Rc::new(facts);
+            let old = state.get(&name).unwrap_or(&nothing);
+            let facts = Facts::together([&goal.facts, &old.facts].into_iter());
             let more_groups = old.groups.union(&goal.groups).copied().collect();
             for groups in [more_groups, old.groups.clone()] {
-                let candidate = Object { groups, facts: Rc::clone(&facts) };
-                if candidate == old || candidate.groups.is_empty() || goal.groups.is_empty() {
+                let candidate = Object { groups, facts: facts.clone() };
+                if candidate == *old || candidate.groups.is_empty() || goal.groups.is_empty() {
                     continue;
                 }
-                chosen.insert(name.clone(), candidate);
-                if self.safe(state, &view, &chosen, &name) {
+                if view.safe(&name, old, &candidate) {
+                    view.choose(&name, old, &candidate);
+                    chosen.insert(name, candidate);
                     break;
                 }
-                chosen.remove(&name);
             }
         }
         chosen
     }
 }
 
+/// What can be written at once.
 struct Round<'a> {
+    /// What there is, and what was chosen.
     view: View<'a>,
+    /// The choice.
     writes: State<'a>,
-    left: Vec<(String, Object<'a>)>,
+    /// The goals that are out of reach.
+    left: State<'a>,
+    /// The groups that parking objects hold.
     parked: BTreeSet<usize>,
+}
+
+impl Round<'_> {
+    /// The groups that hinder each single goal when nothing can be written.
+    fn stuck(&self, state: &State<'_>) -> BTreeSet<usize> {
+        let nothing = Object::default();
+        let left = self.left.iter();
+        let hindered =
+            left.flat_map(|(name, goal)| self.view.hindered(name, state.get(name).unwrap_or(&nothing), goal));
+        hindered.filter(|group| !self.view.broken.contains(group) && !self.parked.contains(group)).collect()
+    }
 }
 
 #[cfg(test)]

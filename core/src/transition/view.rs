@@ -1,0 +1,192 @@
+//! What the groups have at one moment, and whether an object can be changed there.
+//!
+//! Only what changes is looked at: whatever was safe before an object is changed is safe still, but for the statements in
+//! which the object's old and new version differ.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use super::{
+    Name, Object, State,
+    facts::{Change, Facts, Id, Key},
+};
+
+/// What an object says to a group.
+#[derive(Default)]
+pub struct Row<'a> {
+    /// Now.
+    old: Facts<'a>,
+    /// After the writes that were chosen.
+    new: Facts<'a>,
+    /// In the end.
+    wanted: Facts<'a>,
+}
+
+impl<'a> Row<'a> {
+    fn lists(&self) -> [&Facts<'a>; 3] {
+        [&self.old, &self.new, &self.wanted]
+    }
+
+    /// Each list once.
+    fn distinct(&self) -> impl Iterator<Item = &Facts<'a>> {
+        let lists = self.lists();
+        let first = move |n: usize, list: &Facts<'a>| lists.iter().take(n).all(|earlier| earlier.id() != list.id());
+        lists.into_iter().enumerate().filter(move |(n, list)| first(*n, list)).map(|(_, list)| list)
+    }
+
+    /// How many statements there are to look at.
+    fn size(&self) -> usize {
+        self.distinct().map(Facts::len).sum()
+    }
+}
+
+/// The objects of a group.
+type Rows<'a> = BTreeMap<Name, Row<'a>>;
+
+/// What the groups have now, and what was chosen for them.
+pub struct View<'a> {
+    /// By group.
+    rows: Vec<Rows<'a>>,
+    /// Groups whose objects contradict each other. FRR-K8s refuses to merge them, so nothing can be lost there.
+    pub broken: BTreeSet<usize>,
+}
+
+impl<'a> View<'a> {
+    /// Only the suspects can be broken.
+    pub fn new(groups: usize, state: &State<'a>, target: &State<'a>, suspects: impl Iterator<Item = usize>) -> Self {
+        let mut rows: Vec<Rows> = (0..groups).map(|_| Rows::new()).collect();
+        let mut row_of = |object: &Object<'a>, name: &Name, set: fn(&mut Row<'a>, &Facts<'a>)| {
+            for group in &object.groups {
+                if let Some(rows) = rows.get_mut(*group) {
+                    set(rows.entry(Rc::clone(name)).or_default(), &object.facts);
+                }
+            }
+        };
+        for (name, object) in state {
+            row_of(object, name, |row, facts| (row.old, row.new) = (facts.clone(), facts.clone()));
+        }
+        for (name, object) in target {
+            row_of(object, name, |row, facts| row.wanted = facts.clone());
+        }
+        let mut view = Self { rows, broken: BTreeSet::new() };
+        view.broken = view.contradictions(suspects);
+        view
+    }
+
+    fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+        // Many groups share their larger objects.
+        let mut known: HashMap<(Id, Id), bool> = HashMap::new();
+        let mut broken = |group: &usize| {
+            let lists: Vec<&Facts> = self.rows(*group).map(|(_, row)| &row.old).collect();
+            let mut pairs =
+                lists.iter().enumerate().flat_map(|(n, one)| lists.iter().skip(n + 1).map(move |o| (one, o)));
+            pairs.any(|(one, other)| *known.entry((one.id(), other.id())).or_insert_with(|| one.contradicts(other)))
+        };
+        suspects.filter(|group| broken(group)).collect()
+    }
+
+    fn rows(&self, group: usize) -> impl Iterator<Item = (&Name, &Row<'a>)> {
+        self.rows.get(group).into_iter().flatten()
+    }
+
+    /// What a group is to have in the end.
+    pub fn wanted(&self, group: usize) -> Facts<'a> {
+        Facts::together(self.rows(group).map(|(_, row)| &row.wanted))
+    }
+
+    /// What a group has and is still to have, with today's values.
+    pub fn keep(&self, group: usize) -> Facts<'a> {
+        Facts::together(self.rows(group).map(|(_, row)| &row.old)).about(&self.wanted(group))
+    }
+
+    /// Chooses a write that is safe.
+    pub fn choose(&mut self, name: &Name, old: &Object<'a>, new: &Object<'a>) {
+        for group in old.groups.union(&new.groups) {
+            if let Some(rows) = self.rows.get_mut(*group) {
+                let stays = new.groups.contains(group);
+                rows.entry(Rc::clone(name)).or_default().new = if stays { new.facts.clone() } else { Facts::default() };
+            }
+        }
+    }
+
+    /// Whether an object can be changed beside the writes that were chosen, in any order, and after every part of them.
+    pub fn safe(&self, name: &str, old: &Object<'a>, new: &Object<'a>) -> bool {
+        self.hindered(name, old, new).next().is_none()
+    }
+
+    /// The groups for which that is not so.
+    pub fn hindered(&self, name: &str, old: &Object<'a>, new: &Object<'a>) -> impl Iterator<Item = usize> {
+        let nothing = Facts::default();
+        let parts = [
+            (&old.groups & &new.groups, old.facts.clone(), new.facts.clone()),
+            (&new.groups - &old.groups, nothing.clone(), new.facts.clone()),
+            (&old.groups - &new.groups, old.facts.clone(), nothing),
+        ];
+        let parts = parts.into_iter().filter(|(groups, ..)| !groups.is_empty());
+        parts.flat_map(move |(groups, old, new)| {
+            let mut step = Step { view: self, name, changes: old.changes(&new), unsafe_beside: HashMap::new() };
+            groups.into_iter().filter(move |group| !step.is_safe_for(*group))
+        })
+    }
+}
+
+/// The objects of one group at once, with whether they are the one that changes.
+type Beside<'v, 'a> = Vec<(bool, &'v Row<'a>)>;
+
+/// What the verdict on a change depends on: whether the group is broken, and what its objects say.
+type Situation<'a> = (bool, Vec<(bool, [Id<'a>; 3])>);
+
+/// A change of an object that is the same for several groups.
+struct Step<'v, 'n, 'a> {
+    view: &'v View<'a>,
+    name: &'n str,
+    changes: Vec<Change<'a>>,
+    /// The changes that are not safe beside these objects alone.
+    unsafe_beside: HashMap<Situation<'a>, Vec<Key<'a>>>,
+}
+
+impl<'v, 'a> Step<'v, '_, 'a> {
+    /// Groups differ in small objects mostly. So what those speak of is looked at for each group, and all the rest once
+    /// for all groups that share the large ones.
+    fn is_safe_for(&mut self, group: usize) -> bool {
+        let broken = self.view.broken.contains(&group);
+        let all: Beside<'v, 'a> = self.view.rows(group).map(|(name, row)| (**name == *self.name, row)).collect();
+        let (small, large): (Beside<'v, 'a>, Beside<'v, 'a>) =
+            all.iter().partition(|(own, row)| !*own && row.size() < self.changes.len());
+        let mut apart = BTreeSet::new();
+        for (key, _) in small.iter().flat_map(|(_, row)| row.distinct()).flat_map(Facts::iter) {
+            let Ok(change) = self.changes.binary_search_by(|change| change.key.cmp(key)) else { continue };
+            if !self.changes.get(change).is_some_and(|change| is_safe(change, &all, broken)) {
+                return false;
+            }
+            apart.insert(*key);
+        }
+        let situation = (broken, large.iter().map(|(own, row)| (*own, row.lists().map(Facts::id))).collect());
+        let rest = self.unsafe_beside.entry(situation).or_insert_with(|| {
+            let changes = self.changes.iter().filter(|change| !is_safe(change, &large, broken));
+            changes.map(|change| change.key).collect()
+        });
+        rest.iter().all(|key| apart.contains(key))
+    }
+}
+
+/// Whether one statement of an object can change beside these.
+fn is_safe<'a>(change: &Change<'a>, beside: &Beside<'_, 'a>, broken: bool) -> bool {
+    let Change { key, new } = change;
+    let last =
+        |list: for<'r> fn(&'r Row<'a>) -> &'r Facts<'a>| beside.iter().rev().find_map(|(_, row)| list(row).get(key));
+    let wanted = last(|row| &row.wanted);
+    let mut others = beside.iter().filter(|(own, _)| !*own).map(|(_, row)| *row);
+    let Some(new) = *new else {
+        // What is there and wanted stays with one object throughout.
+        return broken || wanted.is_none() || others.any(|row| row.old.has(key) && row.new.has(key));
+    };
+    // Nothing is said that is neither wanted nor there already.
+    let honest = wanted.is_some_and(|wanted| wanted == new || last(|row| &row.old) == Some(new));
+    // No two objects could differ, whichever of the writes have landed.
+    let agrees =
+        |row: &Row<'a>| [&row.old, &row.new].into_iter().all(|list| list.get(key).is_none_or(|there| there == new));
+    honest && (broken || others.all(agrees))
+}
