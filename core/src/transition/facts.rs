@@ -107,7 +107,7 @@ impl<'a> Facts<'a> {
         }
         let mut facts = lists.into_iter().flat_map(Self::iter).copied().collect::<Vec<Fact>>();
         // Stable, and quick where sorted lists follow each other.
-        facts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        facts.sort_by_key(|(key, _)| *key);
         facts.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
             if same {
