@@ -65,7 +65,7 @@ fn add_local(world: &mut World, name: &str, node: usize) {
     let mut service = new_service();
     service.is_local = true;
     let endpoint = Endpoint { node: Some(format!("n{node}").into()), ready: true, ..Endpoint::default() };
-    let slice = EndpointSlice { service: name.name.clone(), endpoints: vec![endpoint] };
+    let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
     world.services.watched(object(name.clone(), service));
     world.endpoint_slices.watched(object(name, slice));
 }
@@ -76,7 +76,7 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     let mut service = new_service();
     service.addresses = vec![address];
     let endpoint = Endpoint { ready: true, ..Endpoint::default() };
-    let slice = EndpointSlice { service: name.name.clone(), endpoints: vec![endpoint] };
+    let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
     world.services.watched(object(name.clone(), service));
     world.endpoint_slices.watched(object(name, slice));
 }
