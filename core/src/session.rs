@@ -53,8 +53,6 @@ impl Neighborship {
 pub struct Sessions {
     /// The classes that have a session.
     pub classes: Vec<Class>,
-    /// The class of each host that has one.
-    pub class_of: BTreeMap<usize, usize>,
     /// Nodes by peer, in the order of the peers.
     pub nodes: Vec<usize>,
 }
@@ -86,17 +84,16 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, findings: &mut Fi
     for (index, host) in hosts.list.iter().enumerate() {
         members.entry(signature(config, host, findings)).or_default().insert(index);
     }
-    let (mut classes, mut class_of) = (Vec::new(), BTreeMap::new());
+    let mut classes = Vec::new();
     for (signature, hosts) in members {
         let identity = identity(config, &signature);
         let sessions = compatible(config, &signature.sessions, findings);
         if !sessions.is_empty() {
-            class_of.extend(hosts.iter().map(|host| (*host, classes.len())));
             let Signature { announces, draining, advertisements, .. } = signature;
             classes.push(Class { hosts, sessions, advertisements, announces, draining, identity });
         }
     }
-    Sessions { classes, class_of, nodes }
+    Sessions { classes, nodes }
 }
 
 fn id(peer: &Peer) -> ObjectRef {

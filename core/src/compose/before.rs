@@ -65,8 +65,9 @@ impl<'w> Before<'w> {
 
     /// All layers, those that select a host first.
     pub fn of_host_first(&self, host: &str) -> Vec<&'w Layer> {
-        let all = self.by_host.values().flatten().copied();
-        self.of_host(host).into_iter().chain(all).collect()
+        let shared = self.shared.iter().map(|(_, layer)| *layer);
+        let own = self.by_host.values().flatten().copied().filter(|layer| layer.hosts.len() == 1);
+        self.of_host(host).into_iter().chain(shared).chain(own).collect()
     }
 }
 
