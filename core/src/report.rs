@@ -103,11 +103,10 @@ fn announced_condition<'a>(
     }
     const MESSAGE: &str =
         "FRRConfigurations announce it; whether the routers have taken it is not known to this version";
-    let message: Cow<'static, str> = match announcement.remarks.get(&service.meta.name) {
-        Some(remark) => format!("{MESSAGE}; {remark}").into(),
-        None => MESSAGE.into(),
-    };
-    Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, message)
+    match announcement.remarks.get(&service.meta.name) {
+        Some((reason, remark)) => Verdict::new(names::ANNOUNCED, "Unknown", *reason, format!("{MESSAGE}; {remark}")),
+        None => Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, MESSAGE),
+    }
 }
 
 fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Option<ServiceStatusWrite> {

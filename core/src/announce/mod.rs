@@ -32,11 +32,22 @@ pub struct Announcement {
     /// By Service: why it is not announced.
     pub silent: BTreeMap<ObjectName, (Reason, String)>,
     /// By Service: what else is to be told of how it is announced.
-    pub remarks: BTreeMap<ObjectName, String>,
+    pub remarks: BTreeMap<ObjectName, (Reason, String)>,
     /// The addresses that are to be announced, ascending.
     pub addresses: Vec<IpAddr>,
     /// The prefixes that are to announce an address, where that is not its own /32 or /128 alone.
     pub aggregates: BTreeMap<IpAddr, BTreeSet<IpNet>>,
+}
+
+impl Announcement {
+    /// Tells something of how a Service is announced. What is told first gives the reason.
+    fn remark(&mut self, service: &ObjectName, reason: Reason, message: &str) {
+        let (_, text) = self.remarks.entry(service.clone()).or_insert((reason, String::new()));
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(message);
+    }
 }
 
 /// A prefix to announce.
@@ -176,7 +187,7 @@ impl<'w> Stage<'w, '_> {
         if !refused.is_empty() {
             let id = ObjectRef::new(Kind::Service, service.meta.name.clone());
             self.findings.warning(id, Reason::NotPermitted, refused.join("; "));
-            self.announcement.remarks.insert(service.meta.name.clone(), refused.join("; "));
+            self.announcement.remark(&service.meta.name, Reason::NotPermitted, &refused.join("; "));
         }
         outcome
     }
@@ -280,12 +291,18 @@ impl<'w> Stage<'w, '_> {
         if common.iter().any(announces) {
             return Some(common);
         }
-        for (claim, _) in local().filter(|(_, own)| own.is_disjoint(hosts)) {
+        for (claim, own) in local().filter(|(_, own)| !own.is_superset(hosts)) {
+            let which = if own.is_disjoint(hosts) { "none of them has" } else { "not all of them have" };
             let message = format!(
-                "{} is announced from the nodes with endpoints of {}, which shares it and is older, and none of them has an endpoint of this Service (externalTrafficPolicy: Local)",
+                "{} is announced from the nodes with endpoints of {}, which shares it and is older, and {which} an endpoint of this Service (externalTrafficPolicy: Local)",
                 claim.address, oldest.service.meta.name
             );
-            self.announcement.silent.insert(claim.service.meta.name.clone(), (Reason::NoNode, message));
+            let name = &claim.service.meta.name;
+            if own.is_disjoint(hosts) {
+                self.announcement.silent.insert(name.clone(), (Reason::NoNode, message));
+            } else {
+                self.announcement.remark(name, Reason::NotEverywhere, &message);
+            }
         }
         Some(hosts.clone())
     }
@@ -308,9 +325,8 @@ impl<'w> Stage<'w, '_> {
             reach::Until::Ever => {}
             reach::Until::Time(at) => {
                 for claim in sharers {
-                    let remark = self.announcement.remarks.entry(claim.service.meta.name.clone()).or_default();
-                    let separator = if remark.is_empty() { "" } else { "; " };
-                    *remark = format!("{remark}{separator}{}", last_advertiser(address, at));
+                    let message = last_advertiser(address, at);
+                    self.announcement.remark(&claim.service.meta.name, Reason::Draining, &message);
                 }
             }
             reach::Until::Never => {

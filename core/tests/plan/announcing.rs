@@ -362,6 +362,8 @@ fn a_shared_address_falls_to_the_oldest_if_the_common_nodes_do_not_announce() {
     edit(&mut world.nodes, &ObjectName::cluster("a"), |node| node.value.network_unavailable = true);
     settle(&mut world);
     assert_eq!((prefixes(&world, "b"), prefixes(&world, "c")), (set(["10.0.0.0/32"]), set([])));
+    assert_eq!(condition(&world, "web", "Announced").1, "Unconfirmed");
+    assert_eq!(condition(&world, "dns", "Announced").1, "NotEverywhere");
 }
 
 #[test]

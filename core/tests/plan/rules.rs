@@ -245,7 +245,7 @@ fn communities_that_a_service_asks_for_are_sent_if_an_advertisement_permits_them
     let communities: Vec<_> = session.routes.values().flat_map(|route| &route.communities).collect();
     assert_eq!(communities, ["1:1"]);
     let (_, reason, message) = condition(&world, "a", "Announced");
-    assert!(reason == "Unconfirmed" && message.contains("has the community 1:3 in allowedCommunities"), "{message}");
+    assert!(reason == "NotPermitted" && message.contains("has the community 1:3 in allowedCommunities"), "{message}");
     let findings = plan(&world).findings;
     let of_it = findings.of(&ObjectRef::new(Kind::Service, ObjectName::new("ns", "a")));
     assert_eq!(of_it[0].reason, Reason::NotPermitted);

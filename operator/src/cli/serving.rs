@@ -18,7 +18,7 @@ pub struct Serving {
     #[arg(long, env = "CLARION_LOAD_BALANCER_CLASS", value_name = "CLASS", value_delimiter = ',', default_value = names::DEFAULT_CLASS)]
     load_balancer_class: Vec<String>,
     /// What to do with Services that have no class, where their namespace's label does not say
-    /// [default: ignore]
+    /// [default: ignore; for `clarion shadow`: adopt]
     #[arg(long, env = "CLARION_CLASS_LESS", value_enum)]
     class_less: Option<ClassLess>,
     /// Share addresses across namespaces where the key is given by an annotation of MetalLB's, as MetalLB does
