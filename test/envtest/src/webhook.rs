@@ -62,10 +62,17 @@ impl Webhook {
             };
             if error.contains("denied the request") { Ok(()) } else { Err(error) }
         });
-        match asked.await {
-            Ok(()) => Ok(()),
-            Err(why) => Err(self.process.not_up(&why)),
-        }
+        asked.await.map_err(|why| self.process.not_up(&why))?;
+        // Before the API server knew whom to ask, it may have been let pass.
+        control_plane.kubectl(&[
+            "-n",
+            "frr-k8s-system",
+            "delete",
+            "frrconfiguration",
+            "impossible",
+            "--ignore-not-found",
+        ])?;
+        Ok(())
     }
 }
 
