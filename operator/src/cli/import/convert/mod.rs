@@ -14,10 +14,10 @@ use clarion_api::{
     community::Alias,
     pool::{OnRemoval, ServiceAllocation, Strategy},
 };
-use clarion_core::config::{Selector, selected};
+use clarion_core::config::{Selector, community, selected};
 use k8s_openapi::api::core::v1::Secret;
 
-use self::values::{addresses, community, is_alias, is_name, selectors};
+use self::values::{addresses, is_alias, is_name, selectors};
 use super::{
     metallb::{self, BgpAdvertisement, Id, Object, Objects, Unknown},
     report::{Effect, Note, Refusal},

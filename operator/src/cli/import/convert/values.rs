@@ -96,21 +96,6 @@ pub fn nanoseconds(text: &str) -> Option<u128> {
     }
 }
 
-/// A community value without leading zeros, `None` if it is none.
-pub fn community(text: &str) -> Option<String> {
-    fn numbers<T: std::str::FromStr + ToString>(text: &str, count: usize) -> Option<String> {
-        let number = |part: &str| {
-            part.parse::<T>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())).map(|number| number.to_string())
-        };
-        let parts: Vec<String> = text.split(':').map(number).collect::<Option<_>>()?;
-        (parts.len() == count).then(|| parts.join(":"))
-    }
-    match text.strip_prefix("large:") {
-        Some(rest) => numbers::<u32>(rest, 3).map(|value| format!("large:{value}")),
-        None => numbers::<u16>(text, 2),
-    }
-}
-
 /// Whether Clarion allows this name for a community.
 pub fn is_alias(name: &str) -> bool {
     name.len() <= 63
@@ -221,6 +206,7 @@ fn merge(list: &[LabelSelector]) -> Vec<LabelSelector> {
 
 #[cfg(test)]
 mod tests {
+    use clarion_core::config::community;
     use rstest::rstest;
     use serde_json::json;
 
