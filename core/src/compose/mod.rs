@@ -89,8 +89,11 @@ impl<'w> Composer<'w, '_> {
     ) -> Draft {
         let names = class.hosts.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name.to_owned());
         let mut base = Layer { hosts: names.collect(), ..Layer::default() };
-        let before = self.before.of_class(name, &base.hosts);
         let shared: Vec<_> = announcement.routes.iter().filter(|(_, route)| route.hosts.is_none()).collect();
+        let before = match has_retained(&shared) {
+            true => self.before.of_class(name, &base.hosts),
+            false => Vec::new(),
+        };
         for session in &class.sessions {
             let Some((peer, terms)) = session.of(self.config) else { continue };
             let router = base.content.routers.entry(terms.vrf.clone()).or_insert_with(|| Router::new(terms.my_asn));
@@ -109,7 +112,7 @@ impl<'w> Composer<'w, '_> {
         let mut overlays = BTreeMap::new();
         for index in &class.hosts {
             let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
-            let before = match routes.iter().any(|(_, route)| route.retained) {
+            let before = match has_retained(routes) {
                 // Where its endpoints go, the route goes.
                 true => self.before.of_host_first(host.name),
                 false => Vec::new(),
@@ -220,6 +223,11 @@ impl<'w> Composer<'w, '_> {
             self.findings.warning(id, Reason::Draining, message);
         }
     }
+}
+
+/// Whether it matters what there was before.
+fn has_retained(routes: &[(&IpNet, &Route)]) -> bool {
+    routes.iter().any(|(_, route)| route.retained)
 }
 
 /// All prefixes that the layout announces somewhere.
