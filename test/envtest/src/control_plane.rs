@@ -1,6 +1,7 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -163,7 +164,14 @@ impl ControlPlane {
                 Api::all_with(self.client(), &resource)
             };
             let parameters = PatchParams::apply("envtest").force();
-            api.patch(&object.name_any(), &parameters, &Patch::Apply(object)).await?;
+            while let Err(error) = api.patch(&object.name_any(), &parameters, &Patch::Apply(object)).await {
+                // A server that has just come up, or whose etcd has no time, answers so for a while.
+                let passes = matches!(&error, kube::Error::Api(status) if status.code >= 500 || status.code == 429);
+                if !passes || Instant::now() >= end {
+                    return Err(error.into());
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
             if gvk.kind == "CustomResourceDefinition" {
                 self.wait_for_crd(&api, &object.name_any()).await?;
             }
@@ -242,8 +250,24 @@ pub(crate) fn object(value: serde_json::Value) -> Result<DynamicObject, Error> {
     serde_json::from_value(value).map_err(|error| Error::Manifest("a manifest".to_owned(), error.to_string()))
 }
 
+/// Ports that the kernel gives to no client connection (`net.ipv4.ip_local_port_range` starts at 32768): one that is free
+/// now is free still when the component that it is for listens on it.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A port that nothing listens on, and that this process has not given away before.
 pub(crate) fn free_port() -> Result<u16, Error> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let size = u32::from(PORTS.end - PORTS.start);
+    // Processes that run side by side start far from each other.
+    let first = std::process::id().wrapping_mul(7919);
+    for _ in 0..size {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % size;
+        let port = PORTS.start + u16::try_from(next).unwrap_or_default();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(std::io::Error::from(std::io::ErrorKind::AddrInUse).into())
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client, Error> {
