@@ -27,6 +27,8 @@ pub struct Plan {
     pub findings: Findings,
     /// When the passing of time alone makes for another plan.
     pub wake: Option<Timestamp>,
+    /// Nodes whose FRRNodeState would tell most of what is not known yet, the most telling first.
+    pub look_at: Vec<String>,
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
@@ -58,7 +60,7 @@ pub fn plan(world: &World) -> Plan {
     }
     let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
     let wake = due.filter(|at| *at > world.now).min();
-    Plan { writes, fulfilled, findings, wake }
+    Plan { writes, fulfilled, findings, wake, look_at: Vec::new() }
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.

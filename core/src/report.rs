@@ -133,10 +133,11 @@ fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Op
         addresses: (!same).then(|| seated.addresses().to_vec()),
         conditions,
         remove_conditions,
-        event: seated
-            .lost()
-            .filter(|_| !same)
-            .map(|(reason, message)| Event { reason, message: bounded(message, EVENT_MAX) }),
+        event: seated.lost().filter(|_| !same).map(|(reason, message)| Event {
+            warning: true,
+            reason,
+            message: bounded(message, EVENT_MAX),
+        }),
     })
 }
 
@@ -157,7 +158,7 @@ pub fn objects(
         let conditions: Vec<Condition> = condition.into_iter().collect();
         if let Some(status) = differs(&conditions) {
             let precondition = Precondition::of(meta);
-            writes.push(Write::ObjectStatus(ObjectStatusWrite { object, precondition, status }));
+            writes.push(Write::ObjectStatus(ObjectStatusWrite { object, precondition, status, event: None }));
         }
     };
     for object in world.pools.iter() {

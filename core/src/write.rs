@@ -69,9 +69,11 @@ pub struct ServiceStatusWrite {
     pub event: Option<Event>,
 }
 
-/// A warning for an Event.
+/// What an Event is to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// Something is not as it should be.
+    pub warning: bool,
     /// The reason from the catalogue.
     pub reason: Reason,
     /// In words, at most 1 KiB.
@@ -133,6 +135,8 @@ pub struct ObjectStatusWrite {
     pub precondition: Precondition,
     /// The status.
     pub status: ObjectStatus,
+    /// What to tell those who follow the object's Events, once it is written.
+    pub event: Option<Event>,
 }
 
 /// The status of one of Clarion's objects.

@@ -173,7 +173,7 @@ impl Loop {
             info!(namespace, "FRRConfigurations go to this namespace");
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, fulfilled, findings, wake } = plan(&state.world);
+        let Plan { writes, fulfilled, findings, wake, look_at: _ } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;

@@ -14,8 +14,14 @@ use ipnet::IpNet;
 
 use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
-    RouterPeerSpec, Timestamp, advertisement::LoadBalancerAdvertisementStatus, frr::FrrConfigurationSpec, names,
-    peer::RouterPeerStatus, pool::LoadBalancerPoolStatus, reservation::AddressReservationStatus, status::Status,
+    RouterPeerSpec, Timestamp,
+    advertisement::LoadBalancerAdvertisementStatus,
+    frr::{FrrConfigurationSpec, SUCCESS},
+    names,
+    peer::RouterPeerStatus,
+    pool::LoadBalancerPoolStatus,
+    reservation::AddressReservationStatus,
+    status::Status,
 };
 
 use crate::write::{ConfigurationWrite, Write};
@@ -66,6 +72,8 @@ pub enum Kind {
     CommunityAlias,
     FRRConfiguration,
     BGPSessionState,
+    FRRNodeState,
+    Secret,
     CustomResourceDefinition,
 }
 
@@ -174,6 +182,10 @@ pub struct World {
     pub configurations: Collection<Configuration>,
     /// BGPSessionStates of every namespace.
     pub sessions: Collection<Session>,
+    /// FRRNodeStates, each with the name of its node.
+    pub node_states: Collection<NodeState>,
+    /// Secrets that may hold a password, in the namespace of FRR-K8s; their names alone, and only if that is permitted.
+    pub secrets: Option<Collection<Secret>>,
     /// Objects with a write under way or of unknown outcome. They are not written again until that is settled.
     pub unsettled: BTreeMap<ObjectRef, Intent>,
     /// What the API server said when it last refused a write to an object.
@@ -400,6 +412,54 @@ pub struct Session {
     /// The session is up.
     pub established: bool,
 }
+
+/// An FRRNodeState: what the daemon of a node did last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// What became of the node's FRRConfigurations together.
+    pub conversion: Outcome,
+    /// What became of FRR's new configuration.
+    pub reload: Outcome,
+    /// The prefixes of `network` statements in FRR's running configuration, ascending, as far as somebody looked.
+    pub running: Option<Arc<[IpNet]>>,
+}
+
+/// What became of something that a daemon did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It says nothing of it yet.
+    #[default]
+    Unknown,
+    /// It went well.
+    Success,
+    /// It failed, in the daemon's words.
+    Failure(String),
+}
+
+impl Outcome {
+    /// Reads what a daemon wrote: [`SUCCESS`], nothing, or why it failed.
+    #[must_use]
+    pub fn new(text: Option<&str>) -> Self {
+        match text {
+            None | Some("") => Self::Unknown,
+            Some(SUCCESS) => Self::Success,
+            Some(text) => Self::Failure(text.to_owned()),
+        }
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Failure(text) => Some(text),
+            Self::Unknown | Self::Success => None,
+        }
+    }
+}
+
+/// A Secret, of which only the name and the version (in [`Meta`]) matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secret;
 
 /// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has although it waits for others.
 pub const KEEPS: &str = "it keeps ";
