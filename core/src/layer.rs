@@ -201,6 +201,17 @@ impl Layer {
         }
     }
 
+    /// The same without the routes that can't be at odds with those of another object: of local preference and prepend alone
+    /// there can be one.
+    #[must_use]
+    pub fn disputable(&self) -> Self {
+        let mut layer = self.clone();
+        for session in layer.content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
+            session.routes.retain(|_, route| route.local_pref.is_some() || route.as_path_prepend.is_some());
+        }
+        layer
+    }
+
     /// What the object is for, in words.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use clarion_api::{Timestamp, names};
 
 use crate::{
-    allocate, announce,
+    allocate, announce, beside,
     compose::{self, Layout},
     config,
     finding::{Findings, Reason},
     hosts,
     layer::Layer,
-    report, session, transition,
+    others::Others,
+    report, session,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
     write::{ConfigurationWrite, Precondition, Write},
 };
@@ -38,7 +39,8 @@ pub fn plan(world: &World) -> Plan {
     let config = config::check(world, &mut findings);
     let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
     let hosts = hosts::hosts(world, &config, &mut findings);
-    let sessions = session::sessions(world, &config, &hosts, &mut findings);
+    let others = Others::new(world, &hosts);
+    let sessions = session::sessions(world, &config, &hosts, &others, &mut findings);
     let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
     let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, &mut findings);
     let announced = compose::announced(&layout);
@@ -49,7 +51,8 @@ pub fn plan(world: &World) -> Plan {
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
-        let configurations = configurations(world, &layout, &deadlines, &mut unfinished);
+        let beside = (&hosts, &others);
+        let configurations = configurations(world, &layout, beside, &deadlines, &mut unfinished);
         writes.extend(configurations.into_iter().map(Write::Configuration));
     }
     report::services(world, &config, &allocation, &announcement, &announced, &mut writes);
@@ -101,17 +104,14 @@ fn elsewhere(world: &World, config: &config::Config, findings: &mut Findings) {
 fn configurations(
     world: &World,
     target: &Layout,
+    (hosts, others): (&hosts::Hosts, &Others),
     deadlines: &BTreeMap<&str, Timestamp>,
     unfinished: &mut BTreeSet<ObjectRef>,
 ) -> Vec<ConfigurationWrite> {
     let namespace = world.frr_k8s_namespace();
     let ours = || world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
     let current: Layout = ours().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
-    let mut next = transition::next_writes(&current, target, world.add_only);
-    // What others changed in our objects, labels included, is put back, where nothing else is to be done.
-    for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
-        next.insert(name.clone(), Some(layer.clone()));
-    }
+    let next = beside::next_writes(&current, target, world.add_only, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()

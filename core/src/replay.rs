@@ -76,7 +76,7 @@ fn configuration(
     let mut meta = known.unwrap_or_else(|| Meta { name: name.clone(), uid: name.to_string(), ..Meta::default() });
     meta.labels.clone_from(labels);
     next_version(&mut meta);
-    let value = Configuration::new(labels, annotations.clone(), spec.clone());
+    let value = Configuration::new(name, labels, annotations.clone(), spec.clone());
     world.configurations.watched(Object { meta, value });
 }
 

@@ -1,6 +1,9 @@
 //! FRRConfigurations together: what `apiToFRR` and `merge.go` make of them.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
+};
 
 use clarion_api::frr::{self, BfdProfile, L2Vni, L3Vni};
 use ipnet::IpNet;
@@ -13,7 +16,7 @@ use super::{
 use crate::{address_set::Family, world::ObjectName};
 
 /// The objects so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Merged<'a> {
     routers: BTreeMap<&'a str, MergedRouter<'a>>,
     profiles: BTreeMap<&'a str, Claim<'a, BfdProfile>>,
@@ -21,7 +24,64 @@ pub struct Merged<'a> {
     raw: BTreeMap<(i64, &'a str), &'a str>,
 }
 
+/// A session as several objects together have it.
+pub struct Seen<'m> {
+    /// The VRF of the router; empty for the default one.
+    pub vrf: &'m str,
+    /// The address or interface, as it is written.
+    pub key: &'m str,
+    neighbor: &'m Neighbor<'m>,
+}
+
+/// A prefix that objects have an attribute for of which there can be one.
+pub struct SeenRoute<'m> {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Its local preference, and the object that has it.
+    pub local_pref: Option<(u32, &'m ObjectName)>,
+    /// How often the AS path is prepended, and the object that says so.
+    pub as_path_prepend: Option<(u32, &'m ObjectName)>,
+}
+
+impl<'m> Seen<'m> {
+    /// The first object that has the session.
+    #[must_use]
+    pub fn by(&self) -> &'m ObjectName {
+        self.neighbor.parameters.by
+    }
+
+    /// Whether graceful restart is on, if all objects say the same.
+    #[must_use]
+    pub fn graceful_restart(&self) -> Option<bool> {
+        self.neighbor.graceful_restart
+    }
+
+    /// Whether it carries unicast routes, and not those of EVPN alone.
+    #[must_use]
+    pub fn is_unicast(&self) -> bool {
+        self.neighbor.address_families.is_empty() || self.neighbor.address_families.contains("unicast")
+    }
+
+    /// Whether the other end is that of another text: the same address in another spelling, or the same interface.
+    #[must_use]
+    pub fn is_with(&self, address_or_interface: &str) -> bool {
+        self.key == address_or_interface
+            || self.key.parse::<IpAddr>().is_ok_and(|here| address_or_interface.parse() == Ok(here))
+    }
+
+    /// Prefixes with a local preference or prepend.
+    pub fn routes(&self) -> impl Iterator<Item = SeenRoute<'m>> {
+        let of = |claim: Option<Claim<'m, u32>>| claim.map(|claim| (claim.value, claim.by));
+        self.neighbor.routes.values().map(move |route| SeenRoute {
+            prefix: route.net,
+            local_pref: of(route.local_pref),
+            as_path_prepend: of(route.as_path_prepend),
+        })
+    }
+}
+
 /// A router whose neighbors are merged by their addresses or interfaces.
+#[derive(Clone)]
 struct MergedRouter<'a> {
     router: Router<'a>,
     neighbors: BTreeMap<&'a str, Neighbor<'a>>,
@@ -78,6 +138,13 @@ impl<'a> Merged<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The sessions so far.
+    pub fn sessions(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.routers
+            .iter()
+            .flat_map(|(vrf, merged)| merged.neighbors.iter().map(move |(key, neighbor)| Seen { vrf, key, neighbor }))
     }
 
     /// What only the whole shows (`validateEVPN`), and what comes of it all.

@@ -15,6 +15,7 @@
 //! again; but what passes the schema and can't be decoded by the daemon is refused.
 
 mod convert;
+mod digest;
 mod go;
 mod merge;
 mod node;
@@ -24,6 +25,8 @@ mod select;
 mod tests;
 
 use clarion_api::frr::FrrConfigurationSpec;
+pub use digest::Digest;
+pub use merge::{Seen, SeenRoute};
 pub use node::{Attributes, Families, Filter, Neighbor, NextHops, NodeConfig, Parameters, Password, Received, Router};
 pub use refusal::{Fault, Refusal};
 pub use select::{SelectorError, selects};
@@ -46,9 +49,36 @@ pub struct Named<'a> {
 /// # Errors
 /// With the first fault that is found.
 pub fn merge<'a>(objects: impl IntoIterator<Item = Named<'a>>) -> Result<NodeConfig, Box<Refusal>> {
-    let mut merged = merge::Merged::default();
+    let mut merging = Merging::default();
     for object in objects {
-        merged.add(object)?;
+        merging.add(object)?;
     }
-    merged.finish()
+    merging.finish()
+}
+
+/// A merge to which objects are added one by one, so that it can be seen what a further one would do.
+#[derive(Clone, Default)]
+pub struct Merging<'a>(merge::Merged<'a>);
+
+impl<'a> Merging<'a> {
+    /// Adds an object.
+    ///
+    /// # Errors
+    /// If it has a fault, or is at odds with what was added before. Parts of it may have been added then.
+    pub fn add(&mut self, object: Named<'a>) -> Result<(), Box<Refusal>> {
+        self.0.add(object)
+    }
+
+    /// The sessions so far.
+    pub fn sessions(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.0.sessions()
+    }
+
+    /// What the node ends up with.
+    ///
+    /// # Errors
+    /// If only the whole shows what is wrong.
+    pub fn finish(self) -> Result<NodeConfig, Box<Refusal>> {
+        self.0.finish()
+    }
 }

@@ -26,9 +26,13 @@ pub enum SelectorError {
 /// If its selector can't be parsed. One such object in the namespace fails **every** node, selected or not.
 pub fn selects(spec: &FrrConfigurationSpec, labels: &BTreeMap<String, String>) -> Result<bool, SelectorError> {
     let Some(selector) = &spec.node_selector else { return Ok(true) };
+    Ok(parse(selector)?.matches(labels))
+}
+
+/// Parses a selector as the daemon does.
+pub fn parse(selector: &LabelSelector) -> Result<Selector, SelectorError> {
     check(selector)?;
-    let selector = Selector::new(selector).map_err(|error| SelectorError::Requirement(error.to_string()))?;
-    Ok(selector.matches(labels))
+    Selector::new(selector).map_err(|error| SelectorError::Requirement(error.to_string()))
 }
 
 /// The schema of the CRD lets any text pass.

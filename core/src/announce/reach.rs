@@ -27,6 +27,7 @@ pub enum Until {
 pub struct Reach<'w> {
     config: &'w Config,
     hosts: &'w Hosts<'w>,
+    sessions: &'w Sessions,
     /// By advertisement, and IPv4 or IPv6: the hosts, and how long they announce.
     by_advertisement: Vec<[BTreeMap<usize, Until>; 2]>,
     /// By advertisement, and IPv4 or IPv6: hosts with sessions with its peers, none of which carries the family.
@@ -49,14 +50,14 @@ fn place(family: Family) -> usize {
 
 impl<'w> Reach<'w> {
     /// Finds them out.
-    pub fn new(now: Timestamp, config: &'w Config, hosts: &'w Hosts<'w>, sessions: &Sessions) -> Self {
+    pub fn new(now: Timestamp, config: &'w Config, hosts: &'w Hosts<'w>, sessions: &'w Sessions) -> Self {
         let count = config.advertisements.len();
         let mut by_advertisement = vec![[BTreeMap::new(), BTreeMap::new()]; count];
         let mut without = vec![[BTreeSet::new(), BTreeSet::new()]; count];
         for class in &sessions.classes {
             for index in &class.advertisements {
                 let Some(advertisement) = config.advertisements.get(*index) else { continue };
-                let told = class.sessions.iter().filter_map(|session| session.of(config));
+                let told = class.sessions.iter().filter_map(|session| session.of(config, sessions));
                 let told: Vec<_> = told.filter(|(peer, _)| advertisement.tells(&peer.name)).collect();
                 for family in Family::ALL {
                     let until = |at: Option<Timestamp>| match at {
@@ -64,7 +65,7 @@ impl<'w> Reach<'w> {
                         Some(at) if now < at => Until::Time(at),
                         Some(_) => Until::Never,
                     };
-                    let carrying = || told.iter().filter(|(_, terms)| terms.carries(family));
+                    let carrying = || told.iter().filter(|(_, agreed)| agreed.terms.carries(family));
                     let sessions = carrying().map(|(peer, _)| until(peer.withdraw_at)).max();
                     let lists = (by_advertisement.get_mut(*index), without.get_mut(*index));
                     let (Some([v4, v6]), Some([none_v4, none_v6])) = lists else { continue };
@@ -80,7 +81,7 @@ impl<'w> Reach<'w> {
                 }
             }
         }
-        Self { config, hosts, by_advertisement, without, known: [None, None] }
+        Self { config, hosts, sessions, by_advertisement, without, known: [None, None] }
     }
 
     /// The hosts that can announce by this advertisement.
@@ -169,6 +170,14 @@ impl<'w> Reach<'w> {
         let told = |name: &str| advertisements.iter().any(|advertisement| advertisement.tells(name));
         let draining = self.config.peers.iter().any(|peer| told(&peer.name) && peer.withdraw_at.is_some());
         let drained = if draining { ", and is not drained" } else { "" };
+        let kept_out = self.sessions.kept_out.iter().filter_map(|index| self.config.peers.get(*index));
+        let kept_out: Vec<&str> = kept_out.map(|peer| peer.name.as_str()).filter(|name| told(name)).collect();
+        if !kept_out.is_empty() {
+            return format!(
+                "RouterPeer {} can have no session there: its condition Ready says why",
+                kept_out.join(", ")
+            );
+        }
         format!(
             "no RouterPeer that LoadBalancerAdvertisement {names} tells has a session with one of the {whose}{aside} and carries {}{drained}",
             family.name()

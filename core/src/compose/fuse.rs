@@ -36,7 +36,8 @@ impl Composer<'_, '_> {
     /// Takes out of the draft what would be too much.
     pub(super) fn fuse(&mut self, class: &Class, draft: &mut Draft) {
         for session in &class.sessions {
-            let Some((peer, terms)) = session.of(self.config) else { continue };
+            let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
+            let terms = &agreed.terms;
             let Some(max) = peer.max_prefixes else { continue };
             let mut offered = self.offered(class, terms, max);
             let held_back = cut(self, draft, terms, &mut offered);

@@ -24,7 +24,8 @@ impl Composer<'_, '_> {
         }
         let shared = self.before.of_bases(&draft.base.hosts);
         for session in &class.sessions {
-            let Some((peer, terms)) = session.of(self.config) else { continue };
+            let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
+            let terms = &agreed.terms;
             if peer.withdraw_at.is_some_and(|at| at <= self.now) {
                 continue;
             }

@@ -20,12 +20,12 @@ use self::before::{Before, Routes};
 use crate::{
     address_set::Family,
     announce::{Announcement, Request, Route},
-    config::{Advertisement, Config, Peer, Terms},
+    config::{Advertisement, Config, Peer},
     finding::{Findings, Reason},
     hash::hash,
     hosts::Hosts,
     layer::{Attributes, Layer, Router, Session},
-    session::{Class, Sessions},
+    session::{Agreed, Class, Sessions, Yielded},
     world::{Kind, ObjectName, ObjectRef, World},
 };
 
@@ -47,7 +47,7 @@ pub fn compose(
             own.entry(*host).or_default().push((prefix, route));
         }
     }
-    let mut composer = Composer { now: world.now, config, hosts, before: Before::new(world), findings };
+    let mut composer = Composer { now: world.now, config, sessions, hosts, before: Before::new(world), findings };
     let mut layout = Layout::new();
     for class in &sessions.classes {
         let name = format!("{}{}", names::BASE_PREFIX, hash(&class.identity));
@@ -74,6 +74,7 @@ struct Draft {
 struct Composer<'w, 'f> {
     now: Timestamp,
     config: &'w Config,
+    sessions: &'w Sessions,
     hosts: &'w Hosts<'w>,
     before: Before<'w>,
     findings: &'f mut Findings,
@@ -95,7 +96,8 @@ impl<'w> Composer<'w, '_> {
             false => Vec::new(),
         };
         for session in &class.sessions {
-            let Some((peer, terms)) = session.of(self.config) else { continue };
+            let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
+            let terms = &agreed.terms;
             let router = base.content.routers.entry(terms.vrf.clone()).or_insert_with(|| Router::new(terms.my_asn));
             if router.id.is_none() {
                 router.id.clone_from(&terms.router_id);
@@ -106,7 +108,7 @@ impl<'w> Composer<'w, '_> {
                 base.content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
             }
             session.next_hop.clone_from(&terms.next_hop);
-            session.routes = self.offers(class, peer, terms, &shared, &before);
+            session.routes = self.offers(class, peer, agreed, &shared, &before);
             router.sessions.insert(session.key(), session);
         }
         let mut overlays = BTreeMap::new();
@@ -119,8 +121,9 @@ impl<'w> Composer<'w, '_> {
             };
             let mut overlay = Layer { hosts: BTreeSet::from([host.name.to_owned()]), ..Layer::default() };
             for session in &class.sessions {
-                let Some((peer, terms)) = session.of(self.config) else { continue };
-                let offers = self.offers(class, peer, terms, routes, &before);
+                let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
+                let terms = &agreed.terms;
+                let offers = self.offers(class, peer, agreed, routes, &before);
                 if !offers.is_empty() {
                     overlay.content.add(&terms.vrf, terms.my_asn, &terms.neighbor, offers);
                 }
@@ -137,13 +140,14 @@ impl<'w> Composer<'w, '_> {
         &mut self,
         class: &Class,
         peer: &Peer,
-        terms: &Terms,
+        agreed: &Agreed,
         routes: &[(&IpNet, &Route)],
         before: &[&Layer],
     ) -> BTreeMap<IpNet, Attributes> {
         if !class.announces || peer.withdraw_at.is_some_and(|at| at <= self.now) {
             return BTreeMap::new();
         }
+        let terms = &agreed.terms;
         let draining = class.draining || peer.withdraw_at.is_some();
         let known = Routes::of(before, &terms.vrf, &terms.key());
         let mut offers = Vec::with_capacity(routes.len());
@@ -162,7 +166,29 @@ impl<'w> Composer<'w, '_> {
             offers.extend(offer.map(|(prefix, a)| (prefix, if draining { a.draining() } else { a })));
             last = Some((&route.requests, asked));
         }
-        offers.into_iter().collect()
+        let mut offers: BTreeMap<IpNet, Attributes> = offers.into_iter().collect();
+        self.yield_attributes(peer, agreed, &mut offers);
+        offers
+    }
+
+    /// Leaves out what FRRConfigurations of others give another value, and tells of it.
+    fn yield_attributes(&mut self, peer: &Peer, agreed: &Agreed, offers: &mut BTreeMap<IpNet, Attributes>) {
+        for prefix in agreed.given.keys() {
+            let Some(attributes) = offers.get_mut(prefix) else { continue };
+            for Yielded { field, ours, theirs, by } in agreed.yield_attributes(prefix, attributes) {
+                let message = format!(
+                    "{field} of {prefix} towards {} is {theirs} in FRRConfiguration {by}, which counts, and {ours} here",
+                    peer.name
+                );
+                let asking =
+                    self.config.advertisements.iter().filter(|a| a.tells(&peer.name) && a.asks_for(field, ours));
+                for advertisement in asking {
+                    let name = ObjectName::cluster(&advertisement.name);
+                    let id = ObjectRef::new(Kind::LoadBalancerAdvertisement, name);
+                    self.findings.warning(id, Reason::ForeignConflict, message.as_str());
+                }
+            }
+        }
     }
 
     /// What is asked for of a route, if anything is.

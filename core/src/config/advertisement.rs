@@ -58,6 +58,16 @@ impl Advertisement {
         pool_fits && selected(&self.services, service_labels)
     }
 
+    /// Whether it asks for this value of `localPref` or `asPathPrepend`.
+    #[must_use]
+    pub fn asks_for(&self, field: &str, value: i64) -> bool {
+        let asked = match field {
+            "localPref" => self.local_pref,
+            _ => self.as_path_prepend.map(i64::from),
+        };
+        asked == Some(value)
+    }
+
     /// Whether the peer of this name is told.
     #[must_use]
     pub fn tells(&self, peer: &str) -> bool {

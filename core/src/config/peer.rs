@@ -27,6 +27,9 @@ pub struct Peer {
     pub max_prefixes: Option<usize>,
     /// From then on nothing is announced to it, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
     pub withdraw_at: Option<Timestamp>,
+    /// The FRRConfigurations whose session with this router is adopted, by their labels: the terms have no more than the
+    /// router and what FRR-K8s does not compare.
+    pub adopt: Option<Selector>,
     /// The terms for nodes that no override picks.
     pub terms: Terms,
     /// Other terms by node, the first that fits; `None` where they are invalid, and such nodes have no session.
@@ -128,6 +131,9 @@ pub fn check(
         };
         overrides.push((selector, terms));
     }
+    if let Some(message) = peer.adopt.as_ref().and_then(|_| not_adopted(&spec)) {
+        findings.warning(id.clone(), Reason::InvalidValue, message);
+    }
     for message in ignored_timers(&peer.terms.neighbor) {
         findings.warning(id.clone(), Reason::TimersIgnored, message);
     }
@@ -226,8 +232,54 @@ fn ignored_timers(neighbor: &Neighbor) -> Vec<String> {
     messages
 }
 
+/// Tells of fields that say what the adopted session says already.
+fn not_adopted(spec: &RouterPeerSpec) -> Option<String> {
+    let overrides = &spec.node_overrides;
+    let fields = [
+        ("myASN", spec.my_asn.is_some() || overrides.iter().any(|o| o.my_asn.is_some())),
+        ("peerASN", spec.peer_asn.is_some() || overrides.iter().any(|o| o.peer_asn.is_some())),
+        ("dynamicASN", spec.dynamic_asn.is_some()),
+        ("peerPort", spec.peer_port.is_some()),
+        ("sourceAddress", spec.source_address.is_some() || overrides.iter().any(|o| o.source_address.is_some())),
+        ("localASN", spec.local_asn.is_some() || overrides.iter().any(|o| o.local_asn.is_some())),
+        ("holdTime", spec.hold_time.is_some()),
+        ("keepaliveTime", spec.keepalive_time.is_some()),
+        ("connectTime", spec.connect_time.is_some()),
+        ("passwordSecret", spec.password_secret.is_some()),
+        ("bfd", spec.bfd.is_some()),
+        ("enableGracefulRestart", spec.enable_graceful_restart.is_some()),
+        ("ebgpMultiHop", spec.ebgp_multi_hop.is_some()),
+        ("dualStackAddressFamily", spec.dual_stack_address_family.is_some()),
+    ];
+    let set: Vec<&str> = fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect();
+    let one = if set.len() == 1 { "is" } else { "are" };
+    let list = set.join(", ");
+    (!set.is_empty())
+        .then(|| format!("{list} {one} not looked at: the adopted session has its own; leave out what it says"))
+}
+
+/// What is left of a spec when everything that an adopted session has is taken from that.
+fn without_adopted(spec: &RouterPeerSpec) -> RouterPeerSpec {
+    RouterPeerSpec {
+        peer_address: spec.peer_address.clone(),
+        interface: spec.interface.clone(),
+        vrf: spec.vrf.clone(),
+        router_id: spec.router_id.clone(),
+        next_hop: spec.next_hop.clone(),
+        // Stands in for those of the session to come, and is never written.
+        my_asn: Some(1),
+        peer_asn: Some(1),
+        // Which families it carries is not known yet either.
+        dual_stack_address_family: Some(true),
+        ..RouterPeerSpec::default()
+    }
+}
+
 fn peer(world: &World, name: &str, spec: &RouterPeerSpec) -> Result<Peer, Refused> {
     let terms = terms(world, spec)?;
+    let adopt = spec.adopt_session.as_ref().map(|adopt| Selector::new(&adopt.selector.clone().unwrap_or_default()));
+    let adopt =
+        adopt.transpose().map_err(|error| (Reason::InvalidSelector, format!("adoptSession.selector: {error}")))?;
     let nodes = Selector::all(&spec.node_selectors)
         .map_err(|error| (Reason::InvalidSelector, format!("nodeSelectors: {error}")))?;
     let max_prefixes = spec
@@ -236,10 +288,13 @@ fn peer(world: &World, name: &str, spec: &RouterPeerSpec) -> Result<Peer, Refuse
         .transpose()
         .map_err(|max| (Reason::InvalidValue, format!("maxPrefixes: {max} is less than 1")))?;
     let withdraw_at = spec.drain.as_ref().map(|drain| drain.withdraw_at.0);
-    Ok(Peer { name: name.to_owned(), nodes, max_prefixes, withdraw_at, terms, overrides: Vec::new() })
+    Ok(Peer { name: name.to_owned(), nodes, max_prefixes, withdraw_at, adopt, terms, overrides: Vec::new() })
 }
 
 fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
+    if spec.adopt_session.is_some() {
+        return terms(world, &without_adopted(spec));
+    }
     // Destructured so that a new field can't be forgotten.
     let RouterPeerSpec {
         my_asn,
@@ -265,14 +320,9 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
         max_prefixes: _,
         suspend: _,
         drain: _,
-        adopt_session,
+        adopt_session: _,
         node_overrides: _,
     } = spec;
-    if adopt_session.is_some() {
-        let message =
-            "this version of Clarion does not do adoptSession; the peer has no sessions until that is removed";
-        return Err((Reason::NotSupported, message.to_owned()));
-    }
     for (name, path, used) in [
         ("dynamicASN", field::DYNAMIC_ASN, dynamic_asn.is_some()),
         ("interface", field::INTERFACE, interface.is_some()),
@@ -518,7 +568,7 @@ mod tests {
     #[case("holdTime", "90s".into(), "holdTime")]
     #[case("connectTime", "0s".into(), "connectTime")]
     #[case("maxPrefixes", serde_json::json!(0), "maxPrefixes")]
-    #[case("adoptSession", serde_json::json!({}), "adoptSession")]
+    #[case("adoptSession", serde_json::json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Gt"}]}}), "adoptSession.selector")]
     fn one_bad_field(#[case] field: &str, #[case] mut value: serde_json::Value, #[case] named: &str) {
         if value == "0" {
             value = serde_json::json!(0);

@@ -24,8 +24,11 @@ use clarion_api::{
     status::Status,
 };
 
-use crate::write::{ConfigurationWrite, Write};
 pub use crate::{address_set::Family, layer::Layer};
+use crate::{
+    admit::{Digest, Named},
+    write::{ConfigurationWrite, Write},
+};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -379,24 +382,28 @@ pub struct Configuration {
     pub spec: FrrConfigurationSpec,
     /// What the spec means, for our own objects.
     pub layer: Layer,
+    /// What of the spec matters beside ours, for the objects of others.
+    pub digest: Option<Digest>,
 }
 
 impl Configuration {
-    /// Reads an FRRConfiguration with these labels and annotations.
+    /// Reads an FRRConfiguration of this name, with these labels and annotations.
     #[must_use]
     pub fn new(
+        name: &ObjectName,
         labels: &BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
         mut spec: FrrConfigurationSpec,
     ) -> Self {
         let ours = labels.get(names::MANAGED_BY_LABEL).is_some_and(|by| by == names::FIELD_MANAGER);
         spec.set_defaults();
-        let mut layer = Layer::default();
-        if ours {
-            spec.forget_unknown();
-            layer = Layer::of(&spec);
+        if !ours {
+            let digest = Some(Digest::new(Named { name, spec: &spec }));
+            return Self { ours, annotations, spec, layer: Layer::default(), digest };
         }
-        Self { ours, annotations, spec, layer }
+        spec.forget_unknown();
+        let layer = Layer::of(&spec);
+        Self { ours, annotations, spec, layer, digest: None }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod announcing;
+mod beside;
 mod cluster;
 mod combinations;
 mod random;

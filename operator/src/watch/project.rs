@@ -230,7 +230,7 @@ impl Watched for Configuration {
         let (mut metadata, spec, _) = source.parts::<_, Value>();
         let annotations = metadata.annotations.take().unwrap_or_default();
         let meta = meta(metadata);
-        let value = Self::new(&meta.labels, annotations, spec.unwrap_or_default());
+        let value = Self::new(&meta.name, &meta.labels, annotations, spec.unwrap_or_default());
         Object { meta, value }
     }
 

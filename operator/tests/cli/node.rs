@@ -63,7 +63,7 @@ spec:
 apiVersion: frrk8s.metallb.io/v1beta1
 kind: FRRConfiguration
 metadata: {name: not-of-frr-k8s, namespace: tenant}
-spec: {bgp: {routers: [{asn: 1}]}}
+spec: {bgp: {routers: [{asn: 1, vrf: blue}]}}
 ";
 
 #[test]
@@ -77,8 +77,16 @@ fn a_node_without_them() {
 }
 
 #[test]
-fn what_the_daemon_refuses_is_told_in_words() {
+fn what_is_at_odds_with_ours_is_kept() {
     let users = USERS.replace("asn: 64513", "asn: 64999");
+    insta::assert_snapshot!(text(&render(&with(&users), "node-a")));
+}
+
+#[test]
+fn what_the_daemon_refuses_is_told_in_words() {
+    let other =
+        USERS.replace("name: underlay", "name: other").replace("asn: 64513", "asn: 64999").replace("not-of", "nor-of");
+    let users = format!("{USERS}---{other}");
     insta::assert_snapshot!(error(&with(&users), "node-a"));
 }
 

@@ -1,0 +1,140 @@
+//! Writes beside the objects of others: FRR-K8s's webhook refuses an object that selects a node on which anything can't be
+//! merged, whoever is at odds with whom.
+//!
+//! - Where the objects of others are broken by themselves, nothing that selects the node is accepted. It keeps what it has;
+//!   only if an object must change for other nodes does it lose that node.
+//! - Where what we have written is at odds with what others wrote since (the webhook does not see a node's labels change, and
+//!   two writes can pass it at once), the objects concerned let go of the node one by one, until one is left that can become
+//!   what it is to be. A node in this state does not lose anything by that: its daemon stands still.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    admit::Named, compose::Layout, hosts::Hosts, layer::Layer, others::Others, transition, transition::Writes,
+    world::ObjectName,
+};
+
+/// The writes that are safe now and that the webhook can accept; and every object that is as it is to be.
+pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, hosts: &Hosts, others: &Others) -> Writes {
+    let still: BTreeSet<&str> = (0..hosts.list.len())
+        .filter(|index| others.fault(*index).is_some())
+        .filter_map(|index| hosts.get(index).map(|host| host.name))
+        .collect();
+    if still.is_empty() {
+        return accepted_writes(current, target, add_only, hosts, others);
+    }
+    let mut writes = accepted_writes(&without(current, &still), &without(target, &still), add_only, hosts, others);
+    // An object that is as it is to be for all other hosts is for these too.
+    let is_for_still = |name: &str| {
+        current.get(name).is_some_and(|layer| layer.hosts.iter().any(|host| still.contains(host.as_str())))
+    };
+    writes.retain(|name, goal| {
+        let moving = current.get(name).map(|layer| remaining(layer, &still));
+        !is_for_still(name) || *goal != moving.filter(|layer| !layer.hosts.is_empty())
+    });
+    writes
+}
+
+/// The layout for all other hosts.
+fn without(layout: &Layout, still: &BTreeSet<&str>) -> Layout {
+    let remaining = layout.iter().map(|(name, layer)| (name.clone(), remaining(layer, still)));
+    remaining.filter(|(_, layer)| !layer.hosts.is_empty()).collect()
+}
+
+fn remaining(layer: &Layer, still: &BTreeSet<&str>) -> Layer {
+    let hosts = layer.hosts.iter().filter(|host| !still.contains(host.as_str())).cloned().collect();
+    Layer { hosts, content: layer.content.clone() }
+}
+
+fn accepted_writes(current: &Layout, target: &Layout, add_only: bool, hosts: &Hosts, others: &Others) -> Writes {
+    let mut writes = transition::next_writes(current, target, add_only);
+    // What others changed in our objects, labels included, is put back, where nothing else is to be done.
+    for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
+        writes.insert(name.clone(), Some(layer.clone()));
+    }
+    let at_odds = at_odds(current, target, hosts, others);
+    if at_odds.is_empty() { writes } else { let_go(current, target, writes, &at_odds) }
+}
+
+/// The hosts on which what there is now is at odds with what others have written, and the objects of ours that are.
+fn at_odds<'c>(
+    current: &'c Layout,
+    target: &Layout,
+    hosts: &Hosts,
+    others: &Others,
+) -> BTreeMap<&'c str, BTreeSet<&'c str>> {
+    let indices: BTreeMap<&str, usize> =
+        hosts.list.iter().enumerate().map(|(index, host)| (host.name, index)).collect();
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    // What is to stay as it is was agreed on.
+    for (name, layer) in current.iter().filter(|(name, layer)| target.get(*name) != Some(layer)) {
+        let spec = layer.disputable().spec();
+        let ours = ObjectName::default();
+        let mut known: BTreeMap<usize, bool> = BTreeMap::new();
+        for host in &layer.hosts {
+            let Some(index) = indices.get(host.as_str()) else { continue };
+            let Some(((set, _), others)) = others.of(*index).zip(others.beside(*index, true)) else { continue };
+            let differs = known.entry(set).or_insert_with(|| {
+                let mut merging = others.clone();
+                let added = merging.add(Named { name: &ours, spec: &spec });
+                added.and_then(|()| merging.finish().map(drop)).is_err()
+            });
+            if *differs {
+                found.entry(host).or_default().insert(name);
+            }
+        }
+    }
+    found
+}
+
+/// Has all but one of the objects that are at odds with others on a host let go of it. That one is written next, and whatever
+/// else is for the host after that.
+fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTreeMap<&str, BTreeSet<&str>>) -> Writes {
+    let narrowed = narrowed(target, at_odds);
+    let stays = |name: &str, host: &str| target.get(name).is_some_and(|layer| layer.hosts.contains(host));
+    let mut alone: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (host, names) in at_odds.iter().filter(|(_, names)| names.len() == 1) {
+        alone.extend(
+            names.iter().filter(|name| !narrowed.contains(*name) && stays(name, host)).map(|name| (*name, *host)),
+        );
+    }
+    let is_alone = |name: &str, host: &String| alone.contains(&(name, host.as_str()));
+    for (name, _) in &alone {
+        // What its other hosts still wait for, it can't have either.
+        let goal = target.get(*name).filter(|layer| layer.hosts.iter().all(|host| is_alone(name, host)));
+        if let (false, Some(goal)) = (writes.contains_key(*name), goal) {
+            writes.insert((*name).to_owned(), Some(goal.clone()));
+        }
+    }
+    writes.retain(|name, goal| {
+        let mut hosts = goal.iter().flat_map(|layer| &layer.hosts);
+        hosts.all(|host| !at_odds.contains_key(host.as_str()) || is_alone(name, host))
+    });
+    for name in narrowed {
+        let Some(there) = current.get(name) else { continue };
+        let is_free = |host: &&String| !at_odds.get(host.as_str()).is_some_and(|names| names.contains(name));
+        let layer =
+            Layer { hosts: there.hosts.iter().filter(is_free).cloned().collect(), content: there.content.clone() };
+        writes.insert(name.to_owned(), Some(layer).filter(|layer| !layer.hosts.is_empty()));
+    }
+    writes
+}
+
+/// The objects that let go of every host on which they are at odds with others: all but one for each host.
+fn narrowed<'c>(target: &Layout, at_odds: &BTreeMap<&'c str, BTreeSet<&'c str>>) -> BTreeSet<&'c str> {
+    let mut narrowed = BTreeSet::new();
+    loop {
+        let before = narrowed.len();
+        for (host, names) in at_odds {
+            let of_target = |name: &str| target.get(name).filter(|layer| layer.hosts.contains(*host));
+            let may_stay = names.iter().filter(|name| !narrowed.contains(*name) && of_target(name).is_some());
+            // The one with most routes, so that fewest are away until the others are back.
+            let keeper =
+                may_stay.max_by_key(|name| of_target(name).map(|layer| layer.content.prefixes().count())).copied();
+            narrowed.extend(names.iter().filter(|name| Some(**name) != keeper));
+        }
+        if narrowed.len() == before {
+            return narrowed;
+        }
+    }
+}
