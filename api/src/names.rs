@@ -47,6 +47,11 @@ pub const SERVICE_CONDITIONS: [&str; 4] = [ADDRESS_ALLOCATED, ANNOUNCED, ADDRESS
 /// Condition type on Clarion's own kinds: the object is valid and in effect.
 pub const READY: &str = "Ready";
 
+/// Condition type on pools and advertisements: what is known of announcing their Services.
+pub const ALL_ANNOUNCED: &str = "Announced";
+/// Condition type on RouterPeers: the sessions with them are established.
+pub const SESSIONS_ESTABLISHED: &str = "SessionsEstablished";
+
 /// The prefixes of Service annotations that are read, Clarion's own first, then MetalLB's two.
 pub const ANNOTATION_PREFIXES: [&str; 3] = ["clarionlb.io/", "metallb.io/", "metallb.universe.tf/"];
 

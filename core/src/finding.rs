@@ -90,7 +90,13 @@ reasons! {
     NoNode: "No node can announce the Service: none is selected by both an advertisement and a peer that carries the address's family.",
     HeldBack: "The peers have as many prefixes as `maxPrefixes` lets them, or the nodes that would announce the address can't be told apart.",
     NoAddress: "The Service has no address to announce.",
-    Unconfirmed: "The addresses are in FRRConfigurations; whether the routers have them is not known to this version.",
+    Announced: "A node that announces the addresses runs them in FRR, and has an established session that carries them.",
+    Unconfirmed: "The addresses are in FRRConfigurations; FRR-K8s has not reported yet that they are announced. It reports sessions within 2 min, and what FRR runs every 30 s.",
+    NoSession: "No BGP session that carries the address is established; on a RouterPeer: some of its sessions are not. Ask the router, and on the node `vtysh -c 'show bgp neighbors'`.",
+    Established: "All sessions with the peer are established.",
+    NotAnnounced: "Some Services of the object are not announced; the message names the first of them.",
+    NodeRefuses: "FRR-K8s does not take what it is given on the nodes named: the message has its own words. These nodes go on with what they had before.",
+    PasswordSecret: "The Secret with the session's password is missing or FRR-K8s can't use it, so the session is left out where that was seen. It is tried again on one node after a minute, or as soon as the Secret or the peer changes.",
     Pending: "The address is about to be given or announced.",
 }
 
@@ -138,5 +144,16 @@ impl Findings {
     /// All findings with their objects.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Finding)> {
         self.0.iter().flat_map(|(object, findings)| findings.iter().map(move |finding| (object, finding)))
+    }
+}
+
+/// The first few of some nodes, and how many more there are.
+pub fn list_of_nodes(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let word = if names.len() == 1 { "node" } else { "nodes" };
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("{word} {shown} and {more} more"),
+        None => format!("{word} {shown}"),
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     hosts,
     layer::Layer,
     others::Others,
-    report, session,
+    report::{self, Announced, Daemons, Known},
+    session,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
     write::{ConfigurationWrite, Precondition, Write},
 };
@@ -43,7 +44,6 @@ pub fn plan(world: &World) -> Plan {
     let sessions = session::sessions(world, &config, &hosts, &others, &mut findings);
     let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
     let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, &mut findings);
-    let announced = compose::announced(&layout);
     let deadlines = hosts.taint_deadlines();
     elsewhere(world, &config, &mut findings);
 
@@ -55,15 +55,22 @@ pub fn plan(world: &World) -> Plan {
         let configurations = configurations(world, &layout, beside, &deadlines, &mut unfinished);
         writes.extend(configurations.into_iter().map(Write::Configuration));
     }
-    report::services(world, &config, &allocation, &announcement, &announced, &mut writes);
-    report::objects(world, &config, &allocation, &sessions, &findings, &mut writes);
+    let daemons = Daemons::new(world, &hosts);
+    daemons.tell(&config, &hosts, &others, &sessions, &mut findings);
+    let progress = daemons.progress(&layout);
+    let mut announced = Announced::new(world, &config, &announcement, &progress);
+    report::services(world, &allocation, &mut announced, &mut writes);
+    let Announced { pools, advertisements, unconfirmed, .. } = announced;
+    let known = Known { pools, advertisements, peers: daemons.of_peers(&config, &hosts, &sessions) };
+    report::objects(world, &config, &allocation, &sessions, &known, &findings, &mut writes);
     let fulfilled = fulfilled(world, unfinished, &writes);
     if !world.unsettled.is_empty() {
         writes.retain(|write| !world.unsettled.contains_key(&write.object()));
     }
     let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
     let wake = due.filter(|at| *at > world.now).min();
-    Plan { writes, fulfilled, findings, wake, look_at: Vec::new() }
+    let look_at = daemons.worth_a_look(&layout, &unconfirmed);
+    Plan { writes, fulfilled, findings, wake, look_at }
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.

@@ -8,10 +8,7 @@ mod before;
 mod fuse;
 mod linger;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::{Timestamp, names};
 use ipnet::IpNet;
@@ -254,17 +251,4 @@ impl<'w> Composer<'w, '_> {
 /// Whether it matters what there was before.
 fn has_retained(routes: &[(&IpNet, &Route)]) -> bool {
     routes.iter().any(|(_, route)| route.retained)
-}
-
-/// All prefixes that the layout announces somewhere.
-pub fn announced(layout: &Layout) -> BTreeSet<IpNet> {
-    layout.values().flat_map(|layer| layer.content.prefixes()).collect()
-}
-
-/// Whether one of the prefixes that are to announce an address is announced.
-pub fn announces(announced: &BTreeSet<IpNet>, announcement: &Announcement, address: IpAddr) -> bool {
-    match announcement.aggregates.get(&address) {
-        Some(prefixes) => prefixes.iter().any(|prefix| announced.contains(prefix)),
-        None => announced.contains(&IpNet::from(address)),
-    }
 }

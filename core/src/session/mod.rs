@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::{
     config::{Config, Peer, Terms, selected},
-    finding::{Findings, Reason},
+    finding::{Findings, Reason, list_of_nodes},
     hosts::{Host, Hosts, Standing},
     others::Others,
     world::{Kind, ObjectName, ObjectRef, World},
@@ -280,7 +280,7 @@ impl Negotiation<'_, '_> {
         let mut kept_out = BTreeSet::new();
         for ((index, is_kept_out, note), names) in std::mem::take(&mut self.notes) {
             let Some(peer) = self.config.peers.get(index) else { continue };
-            let message = format!("on {}: {}", list(&names), note.message);
+            let message = format!("on {}: {}", list_of_nodes(&names), note.message);
             if is_kept_out {
                 kept_out.insert(index);
             }
@@ -291,17 +291,6 @@ impl Negotiation<'_, '_> {
             }
         }
         kept_out
-    }
-}
-
-/// The first few of some nodes, and how many more there are.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let word = if names.len() == 1 { "node" } else { "nodes" };
-    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        Some(more) => format!("{word} {shown} and {more} more"),
-        None => format!("{word} {shown}"),
     }
 }
 

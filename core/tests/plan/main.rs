@@ -6,6 +6,7 @@ mod announcing;
 mod beside;
 mod cluster;
 mod combinations;
+mod confirmed;
 mod random;
 mod rules;
 mod unbroken;

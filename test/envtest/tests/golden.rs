@@ -38,8 +38,9 @@ fn expectations(path: &std::path::Path) -> Vec<Expectation> {
     let files = tempfile::tempdir().unwrap();
     std::fs::write(files.path().join("case.yaml"), &case.manifests).unwrap();
     let render = case.render(files.path());
-    let written: Vec<Value> =
-        documents(&clarion(&render)).into_iter().filter(|object| object["kind"] == "FRRConfiguration").collect();
+    // Ours, and beside them those that others have in the case.
+    let objects = documents(&clarion(&render)).into_iter().chain(documents(&case.manifests));
+    let objects: Vec<Value> = objects.filter(|object| object["kind"] == "FRRConfiguration").collect();
     let nodes = documents(&case.manifests).into_iter().filter(|object| object["kind"] == "Node");
     let expectation = |node: Value| {
         let name = node["metadata"]["name"].as_str().unwrap();
@@ -48,7 +49,7 @@ fn expectations(path: &std::path::Path) -> Vec<Expectation> {
             name: format!("{} on {name}", path.display()),
             load: Load {
                 labels: serde_json::from_value(node["metadata"]["labels"].clone()).unwrap(),
-                objects: written.iter().map(|o| serde_json::from_value(o.clone()).unwrap()).collect(),
+                objects: objects.iter().map(|o| serde_json::from_value(o.clone()).unwrap()).collect(),
             },
             announces: announced_by_clarion(&documents(&shown)[0]),
         }

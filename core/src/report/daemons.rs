@@ -1,0 +1,245 @@
+//! What FRR-K8s reports of its daemons, and what of our prefixes is known by that.
+//!
+//! A BGPSessionState tells whether a session is up. An FRRNodeState tells whether the daemon took what it was given, and what
+//! FRR runs, which it reads every 30 s. Neither says which version of an FRRConfiguration it speaks of: a prefix is known to
+//! be announced where FRR runs it, on a node with an established session that carries it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use clarion_api::names;
+use ipnet::IpNet;
+
+use super::verdict::Verdict;
+use crate::{
+    compose::Layout,
+    config::Config,
+    finding::{Findings, Reason, list_of_nodes as list},
+    hosts::Hosts,
+    layer::Session,
+    others::Others,
+    session::Sessions,
+    world::{Kind, ObjectName, ObjectRef, World},
+};
+
+/// How far a prefix has come, the best of all nodes that are to announce it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// No FRRConfiguration announces it.
+    #[default]
+    Absent,
+    /// The daemons refuse what they are given.
+    Refused,
+    /// No session that is to carry it is established.
+    Down,
+    /// FRR-K8s does not say.
+    Unknown,
+    /// A session that is to carry it is established.
+    Up,
+    /// And FRR announces it.
+    Seen,
+}
+
+/// What is known of the sessions and prefixes of all hosts.
+pub struct Daemons<'w> {
+    nodes: HashMap<&'w str, Daemon<'w>>,
+    /// The nodes of each host, by the host's name.
+    by_host: HashMap<&'w str, Vec<&'w str>>,
+}
+
+/// The daemon of a node.
+#[derive(Default)]
+struct Daemon<'w> {
+    /// Why it did not do what it was told, if it did not.
+    failure: Option<&'w str>,
+    /// FRR's prefixes.
+    running: Option<&'w [IpNet]>,
+    /// The sessions that are reported, and whether they are established.
+    sessions: HashMap<(&'w str, End<'w>), bool>,
+}
+
+/// The other end of a session.
+#[derive(PartialEq, Eq, Hash)]
+enum End<'w> {
+    Address(IpAddr),
+    Interface(&'w str),
+}
+
+impl<'w> End<'w> {
+    /// FRR-K8s writes IPv6 addresses with `-` for `:` where they are labels.
+    fn of(text: &'w str) -> Self {
+        let address = text.parse().ok().or_else(|| text.replace('-', ":").parse().ok());
+        address.map_or(Self::Interface(text), Self::Address)
+    }
+}
+
+impl<'w> Daemons<'w> {
+    /// Gathers what is reported.
+    pub fn new(world: &'w World, hosts: &Hosts<'w>) -> Self {
+        let mut nodes: HashMap<&str, Daemon> = HashMap::new();
+        for state in world.node_states.iter() {
+            let daemon = nodes.entry(&state.meta.name.name).or_default();
+            daemon.failure = state.value.conversion.failure().or(state.value.reload.failure());
+            daemon.running = state.value.running.as_deref();
+        }
+        for session in world.sessions.iter().map(|session| &session.value) {
+            let daemon = nodes.entry(&session.node).or_default();
+            let known = daemon.sessions.entry((&session.vrf, End::of(&session.peer))).or_default();
+            *known |= session.established;
+        }
+        let names = |nodes: &[&'w crate::world::Object<crate::world::Node>]| {
+            nodes.iter().map(|node| node.meta.name.name.as_str()).collect()
+        };
+        Self { nodes, by_host: hosts.list.iter().map(|host| (host.name, names(&host.nodes))).collect() }
+    }
+
+    /// Why the daemon of a node did not do what it was told, if it did not.
+    fn failure(&self, node: &str) -> Option<&'w str> {
+        self.nodes.get(node)?.failure
+    }
+
+    /// Whether a session of a node is established; `None` if FRR-K8s does not say.
+    fn established(&self, node: &str, vrf: &str, end: &str) -> Option<bool> {
+        self.nodes.get(node)?.sessions.get(&(vrf, End::of(end))).copied()
+    }
+
+    /// How far each prefix of a layout has come.
+    pub fn progress(&self, layout: &'w Layout) -> BTreeMap<IpNet, Progress> {
+        let mut progress: BTreeMap<IpNet, Progress> = BTreeMap::new();
+        for (host_nodes, vrf, key, session) in self.sessions(layout) {
+            let best = host_nodes.iter().map(|node| self.of_session(node, vrf, key)).max().unwrap_or_default();
+            for prefix in session.routes.keys() {
+                let known = progress.entry(*prefix).or_default();
+                *known = best.max(*known);
+            }
+            let up = host_nodes.iter().filter(|node| self.of_session(node, vrf, key) == Progress::Up);
+            let running: BTreeSet<&[IpNet]> = up.filter_map(|node| self.nodes.get(node)?.running).collect();
+            for prefix in
+                session.routes.keys().filter(|prefix| running.iter().any(|list| list.binary_search(prefix).is_ok()))
+            {
+                progress.insert(*prefix, Progress::Seen);
+            }
+        }
+        progress
+    }
+
+    /// Nodes whose FRRNodeState may show prefixes that are not known to be announced, one for each object that has any.
+    pub fn worth_a_look(&self, layout: &'w Layout, unknown: &BTreeSet<IpNet>) -> Vec<String> {
+        let mut nodes = Vec::new();
+        for (host_nodes, vrf, key, session) in self.sessions(layout) {
+            if session.routes.keys().any(|prefix| unknown.contains(prefix)) {
+                nodes.extend(host_nodes.iter().find(|node| self.of_session(node, vrf, key) == Progress::Up));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        nodes.retain(|node| seen.insert(*node));
+        nodes.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Every session with the nodes that are to have it.
+    fn sessions(&self, layout: &'w Layout) -> impl Iterator<Item = (Vec<&'w str>, &'w str, &'w str, &'w Session)> {
+        layout.values().flat_map(|layer| {
+            let nodes: Vec<&str> =
+                layer.hosts.iter().filter_map(|host| self.by_host.get(host.as_str())).flatten().copied().collect();
+            let sessions = layer.content.routers.iter();
+            let sessions = sessions.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, s)| (vrf, key, s)));
+            sessions.map(move |(vrf, key, session)| (nodes.clone(), vrf.as_str(), key.as_str(), session))
+        })
+    }
+
+    fn of_session(&self, node: &str, vrf: &str, key: &str) -> Progress {
+        if self.failure(node).is_some() {
+            return Progress::Refused;
+        }
+        match self.established(node, vrf, key) {
+            Some(true) => Progress::Up,
+            Some(false) => Progress::Down,
+            None => Progress::Unknown,
+        }
+    }
+}
+
+/// The sessions with a peer.
+#[derive(Default)]
+pub struct PeerSessions<'w> {
+    /// Established.
+    pub up: usize,
+    /// Not reported.
+    pub unknown: usize,
+    /// The nodes with a session that is not established.
+    pub down: Vec<&'w str>,
+}
+
+impl<'w> PeerSessions<'w> {
+    /// The condition of the peer; none if it has no session.
+    pub fn verdict(&self) -> Option<Verdict<'static>> {
+        let Self { up, unknown, down } = self;
+        let count = up + unknown + down.len();
+        let (status, reason, message) = match (down.len(), unknown) {
+            _ if count == 0 => return None,
+            (0, 0) => ("True", Reason::Established, "every session is established".to_owned()),
+            (0, _) => ("Unknown", Reason::Unconfirmed, "FRR-K8s has not reported every session yet".to_owned()),
+            (number, _) => {
+                let message = format!("{number} of {count} sessions not established: {}", list(down));
+                ("False", Reason::NoSession, message)
+            }
+        };
+        Some(Verdict::new(names::SESSIONS_ESTABLISHED, status, reason, message))
+    }
+}
+
+impl<'w> Daemons<'w> {
+    /// The sessions with each peer.
+    pub fn of_peers(
+        &self,
+        config: &Config,
+        hosts: &Hosts<'w>,
+        sessions: &Sessions,
+    ) -> BTreeMap<usize, PeerSessions<'w>> {
+        let mut peers: BTreeMap<usize, PeerSessions> = BTreeMap::new();
+        for class in &sessions.classes {
+            for session in &class.sessions {
+                let Some((_, agreed)) = session.of(config, sessions) else { continue };
+                let (vrf, key) = (agreed.terms.vrf.as_str(), agreed.terms.key());
+                let counts = peers.entry(session.peer).or_default();
+                for node in class.hosts.iter().filter_map(|host| hosts.get(*host)).flat_map(|host| &host.nodes) {
+                    match self.established(&node.meta.name.name, vrf, &key) {
+                        Some(true) => counts.up += 1,
+                        Some(false) => counts.down.push(&node.meta.name.name),
+                        None => counts.unknown += 1,
+                    }
+                }
+            }
+        }
+        peers
+    }
+
+    /// Tells the peers of nodes whose daemons do not take what they are given, where others are not to blame.
+    pub fn tell(
+        &self,
+        config: &Config,
+        hosts: &Hosts<'w>,
+        others: &Others,
+        sessions: &Sessions,
+        findings: &mut Findings,
+    ) {
+        let mut refusing: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
+        for class in &sessions.classes {
+            for index in class.hosts.iter().filter(|index| others.fault(**index).is_none()) {
+                for node in hosts.get(*index).into_iter().flat_map(|host| &host.nodes) {
+                    let Some(failure) = self.failure(&node.meta.name.name) else { continue };
+                    for session in &class.sessions {
+                        refusing.entry((session.peer, failure)).or_default().push(&node.meta.name.name);
+                    }
+                }
+            }
+        }
+        for ((peer, failure), nodes) in refusing {
+            let Some(peer) = config.peers.get(peer) else { continue };
+            let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+            findings.warning(id, Reason::NodeRefuses, format!("FRR-K8s on {} says: {failure}", list(&nodes)));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Conditions before they are compared with those that are there.
+
+use std::borrow::Cow;
+
+use clarion_api::{Condition, Time, Timestamp};
+
+use crate::{finding::Reason, write::Event};
+
+/// The longest message that a condition may hold (`metav1.Condition`).
+const MESSAGE_MAX: usize = 32_768;
+/// The longest note of an Event (`events.k8s.io/v1`).
+pub const EVENT_MAX: usize = 1024;
+
+/// The beginning of a text, where it is too long.
+pub fn bounded(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let ellipsis = '…';
+        let end = (0..=bytes - ellipsis.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push(ellipsis);
+    }
+    text
+}
+
+/// A condition before it is compared with what is there.
+pub struct Verdict<'a> {
+    pub type_: &'a str,
+    status: &'static str,
+    reason: Reason,
+    message: Cow<'static, str>,
+}
+
+impl<'a> Verdict<'a> {
+    /// A condition that is to be.
+    pub fn new(type_: &'a str, status: &'static str, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE_MAX {
+            message = bounded(message.into_owned(), MESSAGE_MAX).into();
+        }
+        Self { type_, status, reason, message }
+    }
+
+    /// The condition, if it differs from the one that is there. The time is that of the last change of status.
+    pub fn changed(&self, now: Timestamp, generation: Option<i64>, before: Option<&Condition>) -> Option<Condition> {
+        // A Service's conditions have none of ours; one that somebody else left there is no difference.
+        let generation = generation.or(before.and_then(|before| before.observed_generation));
+        if before.is_some_and(|before| self.is_said_by(before) && before.observed_generation == generation) {
+            return None;
+        }
+        let since =
+            before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
+        Some(Condition {
+            type_: self.type_.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.name().to_owned(),
+            message: self.message.clone().into_owned(),
+            last_transition_time: since.unwrap_or(Time(now)),
+            observed_generation: generation,
+        })
+    }
+
+    /// `True`, `False` or `Unknown`.
+    pub fn status(&self) -> &'static str {
+        self.status
+    }
+
+    /// What to tell if this takes the place of another condition: that something known to be right is wrong now, or right
+    /// again; and what others did, or FRR-K8s refuses, as soon as it is known.
+    pub fn event(&self, before: Option<&Condition>) -> Option<Event> {
+        let before = before.filter(|before| !self.is_said_by(before))?;
+        let turned = matches!((before.status.as_str(), self.status), ("True", "False") | ("False", "True"));
+        let news = [Reason::NodeRefuses, Reason::ForeignConflict, Reason::ForeignFault, Reason::PasswordSecret];
+        let is_news = news.contains(&self.reason) && before.reason != self.reason.name();
+        (turned || is_news).then(|| Event {
+            warning: self.status == "False" || is_news,
+            reason: self.reason,
+            message: bounded(self.message.clone().into_owned(), EVENT_MAX),
+        })
+    }
+
+    fn is_said_by(&self, condition: &Condition) -> bool {
+        (condition.type_.as_str(), condition.status.as_str()) == (self.type_, self.status)
+            && condition.reason == self.reason.name()
+            && condition.message == self.message
+    }
+}
