@@ -73,17 +73,18 @@ fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Op
     if same && conditions.is_empty() && remove_conditions.is_empty() {
         return None;
     }
+    let lost = seated.lost().filter(|_| !same).map(|(reason, message)| Event {
+        warning: true,
+        reason,
+        message: bounded(message, EVENT_MAX),
+    });
     Some(ServiceStatusWrite {
         name: service.meta.name.clone(),
         precondition: Precondition::of(&service.meta),
         addresses: (!same).then(|| seated.addresses().to_vec()),
         conditions,
         remove_conditions,
-        event: seated.lost().filter(|_| !same).map(|(reason, message)| Event {
-            warning: true,
-            reason,
-            message: bounded(message, EVENT_MAX),
-        }),
+        event: lost.or_else(|| verdicts.iter().find_map(|v| v.event(known.iter().find(|c| c.type_ == v.type_)))),
     })
 }
 
