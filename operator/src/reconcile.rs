@@ -10,7 +10,6 @@ use clarion_core::{
 use futures::future::BoxFuture;
 use tokio::{
     select,
-    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -20,10 +19,11 @@ use crate::{
     apply::{Apply, Queue, Writer},
     lead::{Leadership, Lost},
     telemetry::{Health, Metrics, Phase},
-    watch::{self, Change},
+    watch::{self, Change, Watches},
 };
 
-/// Planning takes no more than this part of the time while writes are under way. When none is, a plan is made at once.
+/// Planning takes no more than this part of the time while writes are under way, or for reports of daemons. Else a plan is made
+/// at once.
 const PLANNING_SHARE: u32 = 20;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
@@ -45,8 +45,8 @@ pub struct Loop {
     pub writer: Writer,
     /// Writes in flight at most.
     pub max_in_flight: usize,
-    /// What the watches tell.
-    pub changes: mpsc::Receiver<Change>,
+    /// What the API server has.
+    pub watches: Watches,
     /// For the probes.
     pub health: Health,
     /// For Prometheus.
@@ -59,6 +59,8 @@ struct State {
     missing: BTreeSet<Kind>,
     /// The first change that no plan has seen.
     dirty_since: Option<Instant>,
+    /// All that has changed since the last plan is what daemons report.
+    only_reports: bool,
     last_plan: Option<(Instant, Duration)>,
     /// When time alone makes for another plan.
     due: Option<Timestamp>,
@@ -81,6 +83,7 @@ impl Loop {
             },
             missing: watch::KINDS.into(),
             dirty_since: None,
+            only_reports: true,
             last_plan: None,
             due: None,
             look_ups: JoinSet::new(),
@@ -95,7 +98,7 @@ impl Loop {
         self.metrics.leading(true);
         loop {
             for _ in 0..AT_ONCE {
-                let Ok(change) = self.changes.try_recv() else { break };
+                let Ok(change) = self.watches.changes.try_recv() else { break };
                 self.take(change, &mut state);
             }
             if state.world.add_only && self.add_only_until.is_none_or(|until| Instant::now() >= until) {
@@ -131,7 +134,7 @@ impl Loop {
             select! {
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
-                Some(change) = self.changes.recv() => self.take(change, &mut state),
+                Some(change) = self.watches.changes.recv() => self.take(change, &mut state),
                 outcome = queue.settled() => {
                     queue.take(outcome, &mut state.world);
                     state.dirty();
@@ -162,7 +165,7 @@ impl Loop {
         let later = now + TURN;
         let Some(since) = state.dirty_since else { return later };
         if let Some((at, took)) = state.last_plan
-            && !queue.is_empty()
+            && (state.only_reports || !queue.is_empty())
             && now < at + took * PLANNING_SHARE
         {
             return at + took * PLANNING_SHARE;
@@ -170,13 +173,21 @@ impl Loop {
         let namespace = state.world.frr_k8s_namespace();
         if state.namespace != namespace {
             state.namespace = namespace.to_owned();
+            self.watches.namespace.send_replace(Some(namespace.to_owned()));
             info!(namespace, "FRRConfigurations go to this namespace");
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, fulfilled, findings, wake, look_at: _ } = plan(&state.world);
+        let Plan { writes, fulfilled, findings, wake, look_at } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
+        state.only_reports = true;
+        self.watches.look_at.send_if_modified(|known| {
+            let differs = *known != look_at;
+            *known = look_at;
+            differs
+        });
+        self.metrics.reported(&state.world);
         state.due = wake;
         self.metrics.planned(took);
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
@@ -220,7 +231,9 @@ impl Loop {
                 warn!("FRR-K8s is not installed: addresses are allocated but not announced until its CRDs appear");
             }
         }
-        if effect.changed {
+        if effect.changed && change.kind == Kind::FRRNodeState {
+            state.reported();
+        } else if effect.changed {
             state.dirty();
         }
         for name in effect.unknown {
@@ -251,6 +264,12 @@ impl Loop {
 
 impl State {
     fn dirty(&mut self) {
+        self.only_reports = false;
+        self.reported();
+    }
+
+    /// What daemons report is never urgent, and after a change they all do.
+    fn reported(&mut self) {
         self.dirty_since.get_or_insert_with(Instant::now);
     }
 
@@ -270,6 +289,10 @@ impl State {
         self.world.service_cidrs.forget_deleted();
         self.world.endpoint_slices.forget_deleted();
         self.world.sessions.forget_deleted();
+        self.world.node_states.forget_deleted();
+        if let Some(secrets) = &mut self.world.secrets {
+            secrets.forget_deleted();
+        }
         self.world.frr_k8s_schema.forget_deleted();
     }
 }

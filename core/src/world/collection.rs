@@ -88,6 +88,11 @@ impl<T: PartialEq> Collection<T> {
         self.objects.get(name)
     }
 
+    /// What is kept of the object of this name, to keep more or less of the version that it is.
+    pub fn get_mut(&mut self, name: &ObjectName) -> Option<&mut T> {
+        self.objects.get_mut(name).map(|object| &mut object.value)
+    }
+
     /// All objects in the order of their names.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Object<T>> + Clone {
         self.objects.values()

@@ -17,12 +17,12 @@ pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::telemetry::Metrics;
+use crate::{bucket::Bucket, telemetry::Metrics};
 
 /// FRRConfiguration writes a second. FRR-K8s's webhook serves about 20 for all writers of a cluster together.
-const CONFIGURATIONS_PER_SECOND: f64 = 10.0;
+const CONFIGURATIONS_PER_SECOND: u32 = 10;
 /// FRRConfiguration writes that may follow each other at once.
-const CONFIGURATIONS_BURST: f64 = 10.0;
+const CONFIGURATIONS_BURST: u32 = 10;
 /// FRRConfiguration writes in flight: each keeps the webhook busy.
 const CONFIGURATIONS_IN_FLIGHT: usize = 8;
 /// The shortest and the longest pause after a failed write of an object.
@@ -86,7 +86,7 @@ impl Queue {
             waiting: VecDeque::new(),
             running: JoinSet::new(),
             running_configurations: 0,
-            tokens: Bucket::full(),
+            tokens: Bucket::full(CONFIGURATIONS_PER_SECOND, CONFIGURATIONS_BURST, Instant::now()),
             pauses: BTreeMap::new(),
         }
     }
@@ -190,52 +190,5 @@ impl Queue {
                 }
             }
         }
-    }
-}
-
-/// A token bucket.
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn full() -> Self {
-        Self { tokens: CONFIGURATIONS_BURST, at: Instant::now() }
-    }
-
-    /// Takes a token, or tells when there will be one.
-    fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * CONFIGURATIONS_PER_SECOND).min(CONFIGURATIONS_BURST);
-        self.at = now;
-        if self.tokens < 1.0 {
-            let wait = Duration::from_secs_f64((1.0 - self.tokens) / CONFIGURATIONS_PER_SECOND);
-            return Err(now + wait.max(Duration::from_millis(1)));
-        }
-        self.tokens -= 1.0;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bucket_gives_a_burst_and_then_ten_a_second() {
-        let mut bucket = Bucket::full();
-        let start = bucket.at;
-        let burst = (0..100).take_while(|_| bucket.take(start).is_ok()).count();
-        assert_eq!(burst, 10);
-        let mut now = start;
-        let mut taken = 0;
-        while now < start + Duration::from_secs(10) {
-            match bucket.take(now) {
-                Ok(()) => taken += 1,
-                Err(at) => now = at,
-            }
-        }
-        assert!((99..=101).contains(&taken), "{taken} in ten seconds");
     }
 }

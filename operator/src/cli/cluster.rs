@@ -62,7 +62,10 @@ impl Source {
                 let manifests = Manifests::with_others(path)?;
                 (manifests.world, manifests.others)
             }
-            None => (block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?).await?) })??, Vec::new()),
+            None => (
+                block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??,
+                Vec::new(),
+            ),
         };
         world.settings = self.serving.settings();
         world.now = Timestamp::now();

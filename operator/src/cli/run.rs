@@ -115,7 +115,7 @@ impl Run {
             () = &mut stop => return Ok(()),
         };
         // Lists made after the Lease was acquired show everything that earlier leaders have written.
-        let changes = watch::start(&reader);
+        let watches = watch::start(&reader, &metrics);
         let add_only_until = (takeover != Takeover::HandedOver).then(|| Instant::now() + terms.add_only());
         let run = Loop {
             settings: self.serving.settings(),
@@ -125,7 +125,7 @@ impl Run {
             give_nothing: takeover == Takeover::Forced,
             writer: Writer::new(writer, timing),
             max_in_flight: usize::from(self.max_in_flight),
-            changes,
+            watches,
             health,
             metrics,
         };

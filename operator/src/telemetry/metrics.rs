@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use clarion_core::world::Kind;
+use clarion_core::{
+    World,
+    world::{Kind, NodeState},
+};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -15,6 +18,7 @@ use prometheus_client::{
 use crate::apply::Failure;
 
 type Labels = [(&'static str, String); 2];
+type Outcome = [(&'static str, &'static str); 1];
 
 /// The metrics of the process.
 #[derive(Clone)]
@@ -25,6 +29,9 @@ pub struct Metrics {
     write_seconds: Histogram,
     edge_seconds: Histogram,
     leading: Gauge,
+    conversions_failed: Gauge,
+    reloads_failed: Gauge,
+    fetches: Family<Outcome, Counter>,
 }
 
 /// From 100 µs to 13 s, doubling.
@@ -53,7 +60,30 @@ impl Metrics {
             edge_seconds.clone(),
         );
         registry.register("leading", "1 if this process has the Lease", leading.clone());
-        Self { registry: Arc::new(Mutex::new(registry)), plans, writes, write_seconds, edge_seconds, leading }
+        let (conversions_failed, reloads_failed) = (Gauge::default(), Gauge::default());
+        registry.register(
+            "nodes_conversion_failed",
+            "Nodes where FRR-K8s could not convert the FRRConfigurations, so that none of them is in effect",
+            conversions_failed.clone(),
+        );
+        registry.register(
+            "nodes_reload_failed",
+            "Nodes where FRR did not take its new configuration",
+            reloads_failed.clone(),
+        );
+        let fetches = Family::default();
+        registry.register("node_state_fetches", "FRRNodeStates fetched, by outcome", fetches.clone());
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            plans,
+            writes,
+            write_seconds,
+            edge_seconds,
+            leading,
+            conversions_failed,
+            reloads_failed,
+            fetches,
+        }
     }
 
     /// A plan was made.
@@ -75,6 +105,20 @@ impl Metrics {
         };
         self.writes.get_or_create(&[("kind", kind.to_string()), ("outcome", outcome.to_owned())]).inc();
         self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// What the daemons report now.
+    pub fn reported(&self, world: &World) {
+        let count = |failed: fn(&NodeState) -> bool| {
+            i64::try_from(world.node_states.iter().filter(|state| failed(&state.value)).count()).unwrap_or(i64::MAX)
+        };
+        self.conversions_failed.set(count(|state| state.conversion.failure().is_some()));
+        self.reloads_failed.set(count(|state| state.reload.failure().is_some()));
+    }
+
+    /// An FRRNodeState was asked for.
+    pub fn fetched(&self, outcome: &'static str) {
+        self.fetches.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Whether this process has the Lease.

@@ -1,15 +1,17 @@
 //! Reflectors: watches that keep a [`World`] up to date, holding no more of each object than a plan needs.
 
 mod lenient;
+mod node_states;
 mod project;
+mod secrets;
 
 use std::{pin::pin, time::Duration};
 
 use clarion_core::{
     World,
-    world::{Collection, Kind, Object, ObjectName},
+    world::{Collection, Kind, Object, ObjectName, Settings},
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use kube::{
     Api, Client,
     api::ListParams,
@@ -17,8 +19,10 @@ use kube::{
 };
 pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
+
+use crate::telemetry::Metrics;
 
 /// A kind that is watched, as the [`World`] keeps it.
 pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
@@ -31,6 +35,8 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     const OPTIONAL: bool = false;
     /// Only the object of this name is looked at.
     const ONLY: Option<&str> = None;
+    /// Objects of one page of a list.
+    const PAGE: u32 = 500;
 
     /// Takes from an object what a plan needs.
     fn project(source: Self::Source) -> Object<Self>;
@@ -70,10 +76,20 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// The time between two looks for a CRD that is not installed.
 const MISSING: Duration = Duration::from_secs(1);
 
-/// Starts to watch every kind. Ends with the receiver.
-pub fn start(client: &Client) -> mpsc::Receiver<Change> {
+/// Watches of every kind. They end with it.
+pub struct Watches {
+    /// What they tell.
+    pub changes: mpsc::Receiver<Change>,
+    /// Takes the nodes whose FRRNodeState is to be fetched first.
+    pub look_at: watch::Sender<Vec<String>>,
+    /// Takes the namespace of FRR-K8s, once it is known.
+    pub namespace: watch::Sender<Option<String>>,
+}
+
+/// Starts to watch every kind.
+pub fn start(client: &Client, metrics: &Metrics) -> Watches {
     use clarion_core::world as w;
-    let (sender, receiver) = mpsc::channel(1024);
+    let (sender, changes) = mpsc::channel(1024);
     spawn::<w::Service>(client, &sender);
     spawn::<w::EndpointSlice>(client, &sender);
     spawn::<w::Node>(client, &sender);
@@ -87,7 +103,11 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     spawn::<w::Configuration>(client, &sender);
     spawn::<w::Session>(client, &sender);
     spawn::<w::FrrSchema>(client, &sender);
-    receiver
+    let (look_at, wanted) = watch::channel(Vec::new());
+    node_states::start(client, metrics.clone(), wanted, sender.clone());
+    let (namespace, namespaces) = watch::channel(None);
+    tokio::spawn(secrets::run(client.clone(), namespaces, sender));
+    Watches { changes, look_at, namespace }
 }
 
 /// The kinds that must be known completely before anything is written.
@@ -108,9 +128,9 @@ pub const KINDS: [Kind; 13] = [
 ];
 
 /// One list of every kind that a plan looks at.
-pub async fn snapshot(client: &Client) -> Result<World, Error> {
+pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Error> {
     use clarion_core::world as w;
-    let mut world = World::default();
+    let mut world = World { settings, ..World::default() };
     list::<w::Service>(client, &mut world).await?;
     list::<w::EndpointSlice>(client, &mut world).await?;
     list::<w::Node>(client, &mut world).await?;
@@ -124,16 +144,25 @@ pub async fn snapshot(client: &Client) -> Result<World, Error> {
     world.frr_k8s_installed = list::<w::Configuration>(client, &mut world).await?;
     list::<w::Session>(client, &mut world).await?;
     list::<w::FrrSchema>(client, &mut world).await?;
+    match list::<w::NodeState>(client, &mut world).await {
+        Err(Error::List(_, error)) if is_refused(&error) => {}
+        other => {
+            other?;
+        }
+    }
+    let secrets: secrets::Metadata = Api::namespaced(client.clone(), world.frr_k8s_namespace());
+    world.secrets = match secrets.list(&ListParams::default().fields(secrets::FIELDS)).await {
+        Ok(secrets) => Some(secrets.items.into_iter().map(|secret| project::secret(secret.metadata)).collect()),
+        Err(error) if is_refused(&error) => None,
+        Err(error) => return Err(Error::List(Kind::Secret, error)),
+    };
     Ok(world)
 }
-
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 
 /// Lists one kind; tells whether the API server knows it.
 async fn list<T: Watched>(client: &Client, world: &mut World) -> Result<bool, Error> {
     let api = Api::<T::Source>::all(client.clone());
-    let mut parameters = ListParams { field_selector: fields::<T>(), ..ListParams::default().limit(PAGE) };
+    let mut parameters = ListParams { field_selector: fields::<T>(), ..ListParams::default().limit(T::PAGE) };
     loop {
         let page = match api.list(&parameters).await {
             Ok(page) => page,
@@ -157,46 +186,93 @@ fn fields<T: Watched>() -> Option<String> {
 
 fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
     let (api, sender) = (Api::<T::Source>::all(client.clone()), sender.clone());
-    tokio::spawn(async move { run::<T>(api, sender).await });
+    let config = watcher::Config { field_selector: fields::<T>(), ..watcher::Config::default() };
+    tokio::spawn(async move {
+        let events = || watcher(api.clone(), config.clone());
+        let take = |seen| match seen {
+            Seen::Event(event) => change::<T>(event),
+            Seen::Missing => gone::<T>(),
+        };
+        run(T::KIND, T::OPTIONAL, events, &sender, take).await;
+    });
 }
 
+/// What a watch brings.
+#[derive(Debug)]
+enum Seen<K> {
+    Event(Event<K>),
+    /// The API server does not know the kind, and Clarion can do without.
+    Missing,
+}
+
+/// Nobody listens any more.
+#[derive(Debug)]
+struct Closed;
+
 /// Watches one kind for as long as anybody listens. While its CRD is not installed, a fresh list is tried time and again.
-async fn run<T: Watched>(api: Api<T::Source>, sender: mpsc::Sender<Change>) {
+async fn run<K, T, S>(
+    kind: Kind,
+    optional: bool,
+    watch: impl Fn() -> S,
+    sender: &mpsc::Sender<T>,
+    mut take: impl FnMut(Seen<K>) -> T,
+) where
+    S: Stream<Item = Result<Event<K>, watcher::Error>>,
+{
     let mut missing = false;
     loop {
-        let config = watcher::Config { field_selector: fields::<T>(), ..watcher::Config::default() };
-        let mut events = pin!(watcher(api.clone(), config));
-        let mut failures = 0_u32;
-        while let Some(event) = events.next().await {
-            let change = match event {
-                Ok(event) => {
-                    failures = 0;
-                    if matches!(event, Event::InitDone) && std::mem::take(&mut missing) {
-                        info!(kind = %T::KIND, "the API server knows this kind now");
-                    }
-                    change::<T>(event)
-                }
-                Err(error) if is_missing(&error) => break,
-                Err(error) => {
-                    let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
-                    failures += 1;
-                    warn!(kind = %T::KIND, %error, "the watch failed; it is tried again");
-                    tokio::time::sleep(pause).await;
-                    continue;
-                }
-            };
-            if sender.send(change).await.is_err() {
-                return;
+        let events = follow(kind, watch(), is_missing, sender, |event| {
+            if matches!(event, Event::InitDone) && std::mem::take(&mut missing) {
+                info!(%kind, "the API server knows this kind now");
             }
+            Some(take(Seen::Event(event)))
+        });
+        if events.await.is_err() {
+            return;
         }
         if !std::mem::replace(&mut missing, true) {
-            warn!(kind = %T::KIND, "the API server does not know this kind; looking for it now and then");
-            if T::OPTIONAL && sender.send(gone::<T>()).await.is_err() {
+            warn!(%kind, "the API server does not know this kind; looking for it now and then");
+            if optional && sender.send(take(Seen::Missing)).await.is_err() {
                 return;
             }
         }
         tokio::time::sleep(MISSING).await;
     }
+}
+
+/// Passes on what a watch brings, until an error ends it. After any other the watch goes on.
+async fn follow<K, T>(
+    kind: Kind,
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    ends: impl Fn(&watcher::Error) -> bool,
+    sender: &mpsc::Sender<T>,
+    mut take: impl FnMut(Event<K>) -> Option<T>,
+) -> Result<(), Closed> {
+    let mut events = pin!(events);
+    let mut failures = 0_u32;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                failures = 0;
+                if let Some(told) = take(event) {
+                    sender.send(told).await.map_err(|_| Closed)?;
+                }
+            }
+            Err(error) if ends(&error) => break,
+            Err(error) => {
+                let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
+                failures += 1;
+                warn!(%kind, %error, "the watch failed; it is tried again");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the API server does not permit to look.
+fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// Whether the API server does not know the kind.

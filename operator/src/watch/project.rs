@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use clarion_api::{
     self as api, ObjectMeta,
-    frr::{BGPSessionState, BgpSessionStateStatus, CRD, FRRConfiguration, field},
+    frr::{BGPSessionState, BgpSessionStateStatus, CRD, FRRConfiguration, FRRNodeState, FrrNodeStateStatus, field},
     names,
 };
 use clarion_core::{
     World,
     world::{
         Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta, Namespace, Node,
-        Object, ObjectName, Port, Protocol, Service, ServiceCidr, Session, Taint,
+        NodeState, Object, ObjectName, Outcome, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
     },
 };
 use ipnet::IpNet;
@@ -24,6 +24,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{Watched, lenient::Lenient};
+use crate::text::bounded;
 
 /// A LoadBalancerPool.
 pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolStatus>;
@@ -290,5 +291,98 @@ impl Watched for Session {
 
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.sessions
+    }
+}
+
+impl Watched for NodeState {
+    type Source = Lenient<FRRNodeState>;
+
+    const KIND: Kind = Kind::FRRNodeState;
+    const OPTIONAL: bool = true;
+    // Each may have 1.5 MB.
+    const PAGE: u32 = 10;
+
+    fn project(source: Self::Source) -> Object<Self> {
+        let (metadata, _, status) = source.parts::<Value, FrrNodeStateStatus>();
+        let status = status.unwrap_or_default();
+        let value = Self {
+            conversion: outcome(status.last_conversion_result),
+            reload: outcome(status.last_reload_result),
+            running: status.running_config.filter(|text| !text.is_empty()).map(|text| networks(&text).into()),
+        };
+        Object { meta: Meta { labels: BTreeMap::new(), ..meta(metadata) }, value }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        &mut world.node_states
+    }
+}
+
+/// The longest text of a failure that is kept.
+const FAILURE_MAX: usize = 1024;
+
+fn outcome(text: Option<String>) -> Outcome {
+    Outcome::new(text.map(|text| bounded(text, FAILURE_MAX)).as_deref())
+}
+
+/// The prefixes that FRR originates by its configuration, ascending. OSPF has statements of that name too.
+fn networks(configuration: &str) -> Vec<IpNet> {
+    let mut networks: Vec<IpNet> = configuration.lines().filter_map(network).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+fn network(line: &str) -> Option<IpNet> {
+    let mut words = line.split_ascii_whitespace();
+    let is_network = words.next() == Some("network");
+    let prefix = words.next().filter(|_| is_network)?.parse::<IpNet>().ok()?;
+    matches!(words.next(), None | Some("route-map" | "label-index")).then(|| prefix.trunc())
+}
+
+/// A Secret without what is in it.
+pub fn secret(metadata: ObjectMeta) -> Object<Secret> {
+    Object { meta: Meta { labels: BTreeMap::new(), ..meta(metadata) }, value: Secret }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node_state(status: &Value) -> NodeState {
+        let object = json!({"metadata": {"name": "node-a", "uid": "u", "resourceVersion": "7"}, "status": status});
+        NodeState::project(serde_json::from_value(object).unwrap()).value
+    }
+
+    #[test]
+    fn of_a_node_state_the_outcomes_and_the_networks_are_kept() {
+        let running = "Building configuration...\n\nfrr version 10.4\nrouter bgp 64512\n neighbor 192.0.2.1 remote-as 64513\n \
+            !\n address-family ipv4 unicast\n  network 198.51.100.9/32\n  network 198.51.100.10/32 route-map x\n\
+            \tnetwork 198.51.100.1/32\n exit-address-family\n address-family ipv6 unicast\n    \
+            network 2001:db8::1/128\n  exit-address-family\nexit\n!\nrouter bgp 64512 vrf red\n address-family ipv4 unicast\n\
+            network 198.51.100.1/32\nrouter ospf\n network 10.0.0.0/8 area 0\n network nonsense\n network\nend\n";
+        let state = node_state(&json!({
+            "runningConfig": running, "lastConversionResult": "success", "lastReloadResult": "",
+        }));
+        assert_eq!(state.conversion, Outcome::Success);
+        assert_eq!(state.reload, Outcome::Unknown);
+        let running: Vec<_> = state.running.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(running, ["198.51.100.1/32", "198.51.100.9/32", "198.51.100.10/32", "2001:db8::1/128"]);
+    }
+
+    #[test]
+    fn a_daemon_that_has_not_read_a_running_configuration_has_shown_none() {
+        assert_eq!(node_state(&json!({"runningConfig": "", "lastConversionResult": "success"})).running, None);
+        assert_eq!(node_state(&json!(null)), NodeState::default());
+        assert_eq!(node_state(&json!({"runningConfig": 7})), NodeState::default(), "what can't be read says nothing");
+    }
+
+    #[test]
+    fn failures_are_kept_up_to_a_bound() {
+        let state = node_state(&json!({"lastConversionResult": format!("failed: {}", "é".repeat(1000))}));
+        let text = state.conversion.failure().unwrap();
+        assert!(text.starts_with("failed: é") && text.ends_with('…') && text.len() <= FAILURE_MAX, "{text}");
     }
 }
