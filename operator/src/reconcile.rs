@@ -154,6 +154,7 @@ impl Loop {
                 outcome = queue.settled() => queue.take(outcome, &mut state.world),
             }
         }
+        queue.finish_telling().await;
         keep.abort();
         self.leadership.release().await;
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clarion_api::Timestamp;
 use clarion_core::{
-    ConfigurationWrite, Event, ObjectStatus, Precondition, ServiceStatusWrite, Write,
+    ConfigurationWrite, Event, ObjectStatus, Precondition, Write,
     world::{Configuration, Object, ObjectName, ObjectRef, Service},
 };
 use http::Request;
@@ -50,14 +50,12 @@ impl Writer {
     pub async fn perform(&self, write: Write) -> Outcome {
         let object = write.object();
         let started = Instant::now();
-        let (apply, error) = match write {
+        let (apply, error, event) = match write {
             Write::ServiceStatus(write) => {
                 let expected = Expected::Changed(write.precondition.clone());
-                let settled = self.settle::<Service>(&object, self.requests.service_status(&write), expected).await;
-                if let (Some(event), None) = (&write.event, &settled.1) {
-                    self.tell(&write, event).await;
-                }
-                settled
+                let request = self.requests.service_status(&write);
+                let (apply, error) = self.settle::<Service>(&object, request, expected).await;
+                (apply, error, write.event.map(|event| (write.precondition.uid, event)))
             }
             Write::Configuration(write) => {
                 let expected = match &write {
@@ -67,12 +65,14 @@ impl Writer {
                         Expected::Deleted { uid: precondition.uid.clone() }
                     }
                 };
-                self.settle::<Configuration>(&object, self.requests.configuration(&write), expected).await
+                let request = self.requests.configuration(&write);
+                let (apply, error) = self.settle::<Configuration>(&object, request, expected).await;
+                (apply, error, None)
             }
             Write::ObjectStatus(write) => {
                 let request = self.requests.object_status(&write);
                 let expected = Expected::Changed(write.precondition.clone());
-                match write.status {
+                let (apply, error) = match write.status {
                     ObjectStatus::LoadBalancerPool(_) => self.settle::<Pool>(&object, request, expected).await,
                     ObjectStatus::AddressReservation(_) => self.settle::<Reservation>(&object, request, expected).await,
                     ObjectStatus::LoadBalancerAdvertisement(_) => {
@@ -80,21 +80,18 @@ impl Writer {
                     }
                     ObjectStatus::RouterPeer(_) => self.settle::<Peer>(&object, request, expected).await,
                     ObjectStatus::CommunityAlias(_) => self.settle::<Aliases>(&object, request, expected).await,
-                }
+                };
+                (apply, error, write.event.map(|event| (write.precondition.uid, event)))
             }
         };
-        Outcome { object, apply, error, took: started.elapsed() }
+        Outcome { object, apply, error, event, took: started.elapsed() }
     }
 
-    /// Writes an Event about a Service. It only tells; nothing depends on it.
-    async fn tell(&self, write: &ServiceStatusWrite, event: &Event) {
-        let outcome = match self.requests.event(write, event, Timestamp::now()) {
-            Ok(request) => self.send::<Value>(request).await.map_err(|failed| failed.failure.message),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = outcome {
-            warn!(service = %write.name, reason = event.reason.name(), error, "an Event could not be written");
-        }
+    /// Writes an Event about the object of this UID; returns why it could not be written.
+    pub async fn tell(&self, object: &ObjectRef, uid: &str, event: &Event) -> Result<(), String> {
+        let request = self.requests.event(object, uid, event, Timestamp::now()).map_err(|error| error.to_string())?;
+        self.send::<Value>(request).await.map_err(|failed| failed.failure.message)?;
+        Ok(())
     }
 
     /// Looks up an object of which the watch can't tell whether it exists; as far as is known, with this UID.

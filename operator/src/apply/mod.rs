@@ -1,6 +1,7 @@
 //! Plans to the API server: newest state per object, bounded in flight, each write settled before the next of its object.
 
 mod client;
+mod events;
 mod request;
 
 use std::{
@@ -9,10 +10,11 @@ use std::{
 };
 
 use clarion_core::{
-    Write,
+    Event, Write,
     world::{Intent, Kind, ObjectRef, World},
 };
 pub use client::Writer;
+use events::Teller;
 pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
@@ -42,6 +44,8 @@ pub struct Outcome {
     pub apply: Apply,
     /// Why the write failed, if it did.
     pub error: Option<Failure>,
+    /// What is to be told of the object of this UID, now that the write has landed.
+    pub event: Option<(String, Event)>,
     /// How long it took until the outcome was known.
     pub took: Duration,
 }
@@ -63,6 +67,7 @@ pub struct Failure {
 pub struct Queue {
     writer: Writer,
     metrics: Metrics,
+    teller: Teller,
     max_in_flight: usize,
     waiting: VecDeque<Write>,
     running: JoinSet<Outcome>,
@@ -80,6 +85,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(writer: Writer, metrics: Metrics, max_in_flight: usize) -> Self {
         Self {
+            teller: Teller::new(writer.clone(), metrics.clone()),
             writer,
             metrics,
             max_in_flight: max_in_flight.max(1),
@@ -161,9 +167,14 @@ impl Queue {
         }
     }
 
+    /// Waits for Events under way.
+    pub async fn finish_telling(&mut self) {
+        self.teller.finish().await;
+    }
+
     /// Takes an outcome into the world, and pauses the object if its write failed.
     pub fn take(&mut self, outcome: Outcome, world: &mut World) {
-        let Outcome { object, apply, error, took } = outcome;
+        let Outcome { object, apply, error, event, took } = outcome;
         if object.kind == Kind::FRRConfiguration {
             self.running_configurations = self.running_configurations.saturating_sub(1);
         }
@@ -175,6 +186,9 @@ impl Queue {
                 debug!(%object, took_ms = took.as_millis(), "written");
                 world.refused.remove(&object);
                 self.pauses.remove(&object);
+                if let Some((uid, event)) = event {
+                    self.teller.tell(object, uid, event);
+                }
             }
             Some(failure) => {
                 info!(%object, error = failure.message, conflict = failure.conflict, "not written");

@@ -7,7 +7,10 @@ use clarion_api::{
     frr::{FRRConfiguration, FrrConfigurationSpec},
     names,
 };
-use clarion_core::{ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite, world::ObjectName};
+use clarion_core::{
+    ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, ServiceStatusWrite,
+    world::{Kind, ObjectName, ObjectRef},
+};
 use http::{Method, Request};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Resource;
@@ -36,6 +39,8 @@ pub struct Builder {
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
 const JSON: &str = "application/json";
+/// The longest name of an object.
+const NAME_MAX: usize = 253;
 
 impl Builder {
     pub fn new(timing: Timing) -> Self {
@@ -108,30 +113,35 @@ impl Builder {
         self.build(Method::PATCH, &path, JSON_PATCH, &body)
     }
 
-    /// An Event about a Service.
+    /// An Event about the object of this UID.
     pub fn event(
         &self,
-        write: &ServiceStatusWrite,
+        object: &ObjectRef,
+        uid: &str,
         event: &Event,
         now: Timestamp,
     ) -> Result<Request<Vec<u8>>, BadRequest> {
-        let ObjectName { namespace, name } = &write.name;
+        let ObjectName { namespace, name } = &object.name;
+        // Where the API server wants Events about objects without a namespace.
+        let events = if namespace.is_empty() { "default" } else { namespace };
+        let unique = format!(".{:x}", now.as_nanosecond());
+        let stem = name.get(..NAME_MAX - unique.len()).unwrap_or(name).trim_end_matches(['.', '-']);
         let body = json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"name": format!("{name}.{:x}", now.as_nanosecond()), "namespace": namespace},
+            "metadata": {"name": format!("{stem}{unique}"), "namespace": events},
             "eventTime": MicroTime(now),
             "reportingController": names::GROUP,
             "reportingInstance": names::FIELD_MANAGER,
-            "action": "Allocate",
-            "type": "Warning",
+            "action": "Reconcile",
+            "type": if event.warning { "Warning" } else { "Normal" },
             "reason": event.reason.name(),
             "note": event.message,
             "regarding": {
-                "apiVersion": "v1", "kind": "Service",
-                "namespace": namespace, "name": name, "uid": write.precondition.uid,
+                "apiVersion": api_version(object.kind), "kind": object.kind.to_string(),
+                "namespace": namespace, "name": name, "uid": uid,
             },
         });
-        let path = k8s_openapi::api::events::v1::Event::url_path(&(), Some(namespace));
+        let path = k8s_openapi::api::events::v1::Event::url_path(&(), Some(events));
         self.build(Method::POST, &path, JSON, &body)
     }
 
@@ -148,6 +158,14 @@ impl Builder {
     }
 }
 
+/// The version of a kind whose status is written.
+fn api_version(kind: Kind) -> String {
+    match kind {
+        Kind::Service => "v1".to_owned(),
+        _ => format!("{}/{}", names::GROUP, names::VERSION),
+    }
+}
+
 fn path<K: Resource<DynamicType = ()>>(name: &ObjectName, subresource: &str) -> String {
     let namespace = Some(name.namespace.as_str()).filter(|namespace| !namespace.is_empty());
     format!("{}/{}{subresource}", K::url_path(&(), namespace), name.name)
@@ -160,4 +178,38 @@ fn configuration(meta: &Value, spec: &FrrConfigurationSpec) -> Value {
         "metadata": meta,
         "spec": spec,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clarion_core::Reason;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::of_a_namespace(Kind::Service, ObjectName::new("shop", "web"), true, "shop", "v1")]
+    #[case::of_none(Kind::RouterPeer, ObjectName::cluster("tor"), false, "default", "clarionlb.io/v1beta1")]
+    #[case::of_a_long_name(Kind::RouterPeer, ObjectName::cluster("a-".repeat(126) + "b"), true, "default", "clarionlb.io/v1beta1")]
+    fn an_event_is_where_the_api_server_wants_it(
+        #[case] kind: Kind,
+        #[case] name: ObjectName,
+        #[case] warning: bool,
+        #[case] namespace: &str,
+        #[case] api_version: &str,
+    ) {
+        let builder = Builder::new(Timing { server: Duration::from_secs(1), client: Duration::from_secs(2) });
+        let event = Event { warning, reason: Reason::Released, message: "gone".to_owned() };
+        let object = ObjectRef::new(kind, name.clone());
+        let request = builder.event(&object, "u", &event, Timestamp::now()).unwrap();
+        assert_eq!(request.uri().path(), format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"));
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        assert_eq!(body["type"], if warning { "Warning" } else { "Normal" });
+        assert_eq!(body["metadata"]["namespace"], namespace);
+        assert_eq!(body["regarding"]["apiVersion"], api_version);
+        assert_eq!(body["regarding"]["name"], name.name);
+        assert_eq!(body["regarding"]["namespace"], name.namespace);
+        let name = body["metadata"]["name"].as_str().unwrap();
+        assert!(name.len() <= NAME_MAX && !name.contains("-."), "{name}");
+    }
 }

@@ -32,6 +32,7 @@ pub struct Metrics {
     conversions_failed: Gauge,
     reloads_failed: Gauge,
     fetches: Family<Outcome, Counter>,
+    events: Family<Outcome, Counter>,
 }
 
 /// From 100 µs to 13 s, doubling.
@@ -71,8 +72,13 @@ impl Metrics {
             "Nodes where FRR did not take its new configuration",
             reloads_failed.clone(),
         );
-        let fetches = Family::default();
+        let (fetches, events) = (Family::default(), Family::default());
         registry.register("node_state_fetches", "FRRNodeStates fetched, by outcome", fetches.clone());
+        registry.register(
+            "events",
+            "Events by outcome: written, failed, or left out to bound their rate",
+            events.clone(),
+        );
         Self {
             registry: Arc::new(Mutex::new(registry)),
             plans,
@@ -83,6 +89,7 @@ impl Metrics {
             conversions_failed,
             reloads_failed,
             fetches,
+            events,
         }
     }
 
@@ -119,6 +126,11 @@ impl Metrics {
     /// An FRRNodeState was asked for.
     pub fn fetched(&self, outcome: &'static str) {
         self.fetches.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// An Event was written, or was not.
+    pub fn told(&self, outcome: &'static str) {
+        self.events.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Whether this process has the Lease.

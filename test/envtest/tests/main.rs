@@ -15,6 +15,7 @@ mod crds;
 mod cutover;
 mod deployment;
 mod faults;
+mod feedback;
 mod first_address;
 mod frr_types;
 mod golden;
