@@ -171,11 +171,13 @@ impl Loop {
         {
             return at + took * PLANNING_SHARE;
         }
-        let namespace = state.world.frr_k8s_namespace();
+        let namespace = state.world.frr_k8s_namespace().to_owned();
         if state.namespace != namespace {
-            state.namespace = namespace.to_owned();
-            self.watches.namespace.send_replace(Some(namespace.to_owned()));
             info!(namespace, "FRRConfigurations go to this namespace");
+            // Of its Secrets nothing is known yet.
+            state.world.secrets = None;
+            self.watches.namespace.send_replace(Some(namespace.clone()));
+            state.namespace = namespace;
         }
         state.world.now = Timestamp::now();
         let Plan { writes, fulfilled, findings, wake, look_at } = plan(&state.world);

@@ -143,7 +143,10 @@ fn is_forbidden(error: &watcher::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
     use clarion_core::world::{ObjectName, Settings};
@@ -156,15 +159,19 @@ mod tests {
         answer.body(Body::from(value.to_string())).unwrap()
     }
 
-    /// An API server that knows a Secret in `permitted`, and permits nothing elsewhere.
-    async fn answer(request: Request) -> Response {
+    /// An API server that permits to list the Secrets in `permitted`, and to watch them for a moment, and nothing else.
+    async fn answer(request: Request, watches: &AtomicUsize) -> Response {
         let uri = request.uri().to_string();
-        if !uri.starts_with("/api/v1/namespaces/permitted/secrets?") {
+        let is_watch = uri.contains("watch=true");
+        if !uri.starts_with("/api/v1/namespaces/permitted/secrets?")
+            || (is_watch && watches.fetch_add(1, Ordering::SeqCst) > 0)
+        {
             let refusal = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403});
             return json(StatusCode::FORBIDDEN, &refusal);
         }
-        if uri.contains("watch=true") {
-            std::future::pending::<()>().await;
+        if is_watch {
+            sleep(Duration::from_millis(100)).await;
+            return Response::new(Body::empty());
         }
         let metadata = json!({"name": "tor", "namespace": "permitted", "uid": "u", "resourceVersion": "5"});
         let list = json!({
@@ -177,11 +184,11 @@ mod tests {
     #[tokio::test]
     async fn metadata_is_all_that_is_ever_asked_for_and_a_refusal_is_no_knowledge() {
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let recorded = Arc::clone(&requests);
+        let (recorded, watches) = (Arc::clone(&requests), Arc::new(AtomicUsize::new(0)));
         let router = Router::new().fallback(async move |request: Request| {
             let accept = request.headers().get("Accept").map(|accept| accept.to_str().unwrap().to_owned());
             recorded.lock().unwrap().push((request.uri().to_string(), accept.unwrap_or_default()));
-            answer(request).await
+            answer(request, &watches).await
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -205,8 +212,7 @@ mod tests {
         namespace.send_replace(Some("permitted".to_owned()));
         let secrets = settle("permitted").await.unwrap();
         assert!(secrets.get(&ObjectName::new("permitted", "tor")).is_some());
-        namespace.send_replace(Some("refused".to_owned()));
-        assert_eq!(settle("refused").await, None);
+        assert_eq!(settle("permitted").await, None, "a right that is taken away again");
         for (uri, accept) in requests.lock().unwrap().iter() {
             assert!(accept.contains("as=PartialObjectMetadata"), "{uri}: {accept}");
             assert!(uri.contains("fieldSelector=type%3Dkubernetes.io%2Fbasic-auth"), "{uri}");

@@ -1,9 +1,9 @@
 //! What comes back: reports of daemons, names of Secrets, Events.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use clarion_api::frr::FRRNodeState;
-use clarion_envtest::{Daemon, Operator, repository, wait};
+use clarion_envtest::{Action, Daemon, Operator, Proxy, repository, wait};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api,
@@ -82,17 +82,33 @@ async fn reports_appear_with_their_crd_and_large_ones_are_read() {
     report(&cluster, "node-a", json!({"runningConfig": running, "lastReloadResult": failure})).await;
     shows(&operator, "clarion_nodes_reload_failed 1").await;
     shows(&operator, "clarion_nodes_conversion_failed 0").await;
-    // Commands read them too, with the operator's rights as with all.
-    for kubeconfig in [cluster.0.kubeconfig(), cluster.0.operator_kubeconfig()] {
-        let pools =
-            Command::new(Operator::binary().unwrap()).arg("pools").env("KUBECONFIG", kubeconfig).output().unwrap();
-        assert!(pools.status.success(), "{}", String::from_utf8_lossy(&pools.stderr));
-    }
     report(&cluster, "node-a", json!({"lastReloadResult": "success"})).await;
     shows(&operator, "clarion_nodes_reload_failed 0").await;
     cluster.0.kubectl(&["delete", "crd", "frrnodestates.frrk8s.metallb.io"]).unwrap();
     assert_eq!(operator.get("/livez").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().1, "leading\n");
+}
+
+#[tokio::test]
+async fn commands_read_reports_and_do_without_what_they_may_not_see() {
+    let cluster = Cluster::start().await;
+    report(&cluster, "node-a", json!({"lastConversionResult": "success", "runningConfig": "router bgp 64512"})).await;
+    let proxy = Proxy::start(&cluster.0, |_, uri| match uri.path().rsplit('/').next() {
+        Some("frrnodestates" | "secrets") => Action::Refuse(403),
+        _ => Action::Pass,
+    })
+    .await
+    .unwrap();
+    for kubeconfig in [cluster.0.kubeconfig(), cluster.0.operator_kubeconfig(), proxy.kubeconfig().to_owned()] {
+        let mut command = tokio::process::Command::new(Operator::binary().unwrap());
+        let output = command.arg("pools").env("KUBECONFIG", &kubeconfig).output().await.unwrap();
+        assert!(output.status.success(), "{kubeconfig:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // Nor does the operator need them to start.
+    let mut operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &[]).unwrap();
+    operator.leading().await.unwrap();
+    cluster.add_services(&["a"]).await;
+    cluster.all_announced(&["a"]).await;
 }
 
 /// A directory with a kustomization of the component, as a user's would be.
