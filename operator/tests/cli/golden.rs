@@ -40,8 +40,9 @@ fn readable(mut object: Value) -> Option<Value> {
     }
     for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
         let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-        let usual = ["Valid", "Allocated", "Unconfirmed", "Reserved"].contains(&text("reason").as_str());
-        let plain = text("message").ends_with("not known to this version") || text("reason") != "Unconfirmed";
+        let usual =
+            ["Valid", "Allocated", "Unconfirmed", "NotAnnounced", "Reserved"].contains(&text("reason").as_str());
+        let plain = text("message").ends_with(" yet") || text("reason") != "Unconfirmed";
         if !(usual && plain) {
             let type_ = text("type").trim_start_matches("clarionlb.io/").to_owned();
             shown.insert(type_, json!(format!("{} {}: {}", text("status"), text("reason"), text("message"))));
