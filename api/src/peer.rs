@@ -286,7 +286,44 @@ pub struct RouterPeerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub established: Option<i64>,
+    /// The Secret with the password, as far as its use is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<PasswordSecretStatus>,
     /// What is known of the peer.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What is known of a Secret with a password by its use: what is in it is never read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordSecretStatus {
+    /// Its name.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Whether FRR-K8s can use it.
+    pub state: SecretState,
+    /// Since when it is tried, or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Time>,
+    /// The version of the Secret that this is about, where Clarion may know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
+}
+
+/// What is known of a Secret with a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SecretState {
+    /// One node uses it; the others follow if that node's daemon does not complain.
+    Trial,
+    /// All nodes use it.
+    Verified,
+    /// FRR-K8s can't use it.
+    Refused,
 }

@@ -96,6 +96,7 @@ reasons! {
     Established: "All sessions with the peer are established.",
     NotAnnounced: "Some Services of the object are not announced; the message names the first of them.",
     NodeRefuses: "FRR-K8s does not take what it is given on the nodes named: the message has its own words. These nodes go on with what they had before.",
+    SecretOnTrial: "The Secret with the session's password is new to the peer: one node uses it first, and the others follow in a few seconds if FRR-K8s has nothing to say against it.",
     PasswordSecret: "The Secret with the session's password is missing or FRR-K8s can't use it, so the session is left out where that was seen. It is tried again on one node after a minute, or as soon as the Secret or the peer changes.",
     Pending: "The address is about to be given or announced.",
 }

@@ -194,6 +194,11 @@ pub fn objects(
                 observed_generation: object.meta.generation,
                 nodes: peer.map(|(_, nodes)| i64::try_from(**nodes).unwrap_or(i64::MAX)),
                 established: peer.map(|_| of_peer.map_or(0, |sessions| i64::try_from(sessions.up).unwrap_or(i64::MAX))),
+                password_secret: match (peer, known) {
+                    (Some((index, _)), _) => sessions.secrets.status(*index).cloned(),
+                    // Of a peer that is suspended or invalid nothing new is known.
+                    (None, known) => known.and_then(|known| known.password_secret.clone()),
+                },
                 conditions: conditions.to_vec(),
             };
             (known != Some(&status)).then_some(ObjectStatus::RouterPeer(status))

@@ -2,20 +2,20 @@
 
 mod adopt;
 mod agree;
+mod carried;
+mod negotiate;
+mod secret;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use agree::{Agreed, Yielded};
-use agree::{Note, agree};
-use ipnet::IpNet;
+use negotiate::Negotiation;
+pub use secret::Secrets;
 
 use crate::{
     config::{Config, Peer, Terms, selected},
-    finding::{Findings, Reason, list_of_nodes},
-    hosts::{Host, Hosts, Standing},
+    finding::{Findings, Reason},
+    hosts::Hosts,
     others::Others,
     world::{Kind, ObjectName, ObjectRef, World},
 };
@@ -67,6 +67,8 @@ pub struct Sessions {
     pub nodes: Vec<usize>,
     /// Peers that some host has no session with because of what others have written.
     pub kept_out: BTreeSet<usize>,
+    /// What is done about Secrets with passwords.
+    pub secrets: Secrets,
     /// The terms of sessions.
     agreed: Vec<Agreed>,
 }
@@ -96,20 +98,13 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, others: &Others, 
         selected
     });
     let mut sessions = Sessions { nodes: nodes.collect(), ..Sessions::default() };
-    let mut negotiation = Negotiation {
-        carried: Carried::new(world, hosts, others),
-        config,
-        others,
-        agreed: Vec::new(),
-        known: BTreeMap::new(),
-        notes: BTreeMap::new(),
-    };
+    let mut negotiation = Negotiation::new(world, config, hosts, others);
     let mut members: BTreeMap<Signature, BTreeSet<usize>> = BTreeMap::new();
     for (index, host) in hosts.list.iter().enumerate() {
         members.entry(negotiation.signature(index, host, findings)).or_default().insert(index);
     }
     sessions.kept_out = negotiation.tell(&sessions.nodes, findings);
-    sessions.agreed = negotiation.agreed;
+    (sessions.agreed, sessions.secrets) = negotiation.outcome();
     for (signature, hosts, identity) in name(config, &sessions, members) {
         let accepted = compatible(config, &sessions, &signature.sessions, findings);
         if !accepted.is_empty() {
@@ -122,192 +117,6 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, others: &Others, 
 
 fn id(peer: &Peer) -> ObjectRef {
     ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name))
-}
-
-/// The sessions that our objects carry on each host, where that matters.
-struct Carried<'a>(BTreeMap<&'a str, BTreeSet<(&'a str, &'a str)>>);
-
-impl<'a> Carried<'a> {
-    fn new(world: &'a World, hosts: &Hosts, others: &Others) -> Self {
-        let mut carried: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
-        if !(0..hosts.list.len()).any(|host| others.asks_what_is_there(host)) {
-            return Self(carried);
-        }
-        let here = world.frr_k8s_namespace();
-        for object in world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == here) {
-            let routers = &object.value.layer.content.routers;
-            let sessions: Vec<(&str, &str)> = routers
-                .iter()
-                .flat_map(|(vrf, router)| router.sessions.keys().map(|key| (vrf.as_str(), key.as_str())))
-                .collect();
-            for host in &object.value.layer.hosts {
-                carried.entry(host).or_default().extend(&sessions);
-            }
-        }
-        Self(carried)
-    }
-
-    fn has(&self, host: &Host, terms: &Terms) -> bool {
-        self.0.get(host.name).is_some_and(|sessions| sessions.contains(&(terms.vrf.as_str(), terms.key().as_str())))
-    }
-}
-
-/// The terms, by index, if there are any; and what is to be told of them.
-type Outcome = (Option<usize>, Vec<Note>);
-
-/// Finds out what terms each host can have, once for all that are in the same situation.
-struct Negotiation<'a, 'w> {
-    carried: Carried<'a>,
-    config: &'a Config,
-    others: &'a Others<'w>,
-    agreed: Vec<Agreed>,
-    /// The terms, by peer, override and set of objects of others, and whether the session is there already; and what is to be
-    /// told of them.
-    known: BTreeMap<(usize, Option<usize>, usize, bool), Outcome>,
-    /// What is to be told of a peer, and whether it keeps sessions out: the nodes.
-    notes: BTreeMap<(usize, bool, Note), Vec<String>>,
-}
-
-impl Negotiation<'_, '_> {
-    fn signature(&mut self, index: usize, host: &Host, findings: &mut Findings) -> Signature {
-        let config = self.config;
-        let (mut sessions, mut absent, mut kept_out) = (Vec::new(), Vec::new(), Vec::new());
-        for (peer_index, peer) in config.peers.iter().enumerate() {
-            if !host.all(|labels| selected(&peer.nodes, labels)) {
-                continue;
-            }
-            let Some((overridden, terms)) = terms_for(peer, host, findings) else {
-                absent.push(peer_index);
-                continue;
-            };
-            match self.session(peer_index, peer, overridden, terms, index, host) {
-                Some(session) => sessions.push(session),
-                None => kept_out.push(peer_index),
-            }
-        }
-        let announces = host.standing.announces();
-        let advertisements = config
-            .advertisements
-            .iter()
-            .enumerate()
-            .filter(|(_, advertisement)| announces && host.all(|labels| selected(&advertisement.nodes, labels)));
-        Signature {
-            announces,
-            draining: matches!(host.standing, Standing::Drains(_)),
-            sessions,
-            absent,
-            kept_out,
-            advertisements: advertisements.map(|(index, _)| index).collect(),
-        }
-    }
-
-    /// The session of a host with a peer, if it can have one.
-    fn session(
-        &mut self,
-        index: usize,
-        peer: &Peer,
-        overridden: Option<usize>,
-        terms: &Terms,
-        host_index: usize,
-        host: &Host,
-    ) -> Option<Neighborship> {
-        let names = || host.nodes.iter().map(|node| node.meta.name.name.clone());
-        if let Some(fault) = self.others.fault(host_index) {
-            let note = Note { reason: Reason::ForeignFault, message: fault.to_owned() };
-            self.notes.entry((index, false, note)).or_default().extend(names());
-        }
-        let (set, _) = self.others.of(host_index)?;
-        let is_there = self.others.asks_what_is_there(host_index) && self.carried.has(host, terms);
-        let key = (index, overridden, set, is_there);
-        if !self.known.contains_key(&key) {
-            let found = self.negotiate(peer, terms, host_index, is_there);
-            self.known.insert(key, found);
-        }
-        let (agreed, notes) = self.known.get(&key)?;
-        for note in notes {
-            self.notes.entry((index, agreed.is_none(), note.clone())).or_default().extend(names());
-        }
-        Some(Neighborship { peer: index, overridden, agreed: (*agreed)? })
-    }
-
-    /// The terms that a host can have, by index, and what is to be told of them.
-    fn negotiate(&mut self, peer: &Peer, terms: &Terms, host: usize, is_there: bool) -> Outcome {
-        let mut notes = Vec::new();
-        let outcome = self.terms_beside(peer, terms, (host, is_there), &mut notes);
-        match outcome {
-            Ok(agreed) => (Some(self.index_of(agreed)), notes),
-            Err(note) => {
-                notes.push(note);
-                (None, notes)
-            }
-        }
-    }
-
-    fn terms_beside(
-        &self,
-        peer: &Peer,
-        terms: &Terms,
-        (host, is_there): (usize, bool),
-        notes: &mut Vec<Note>,
-    ) -> Result<Agreed, Note> {
-        let Some((_, set)) = self.others.of(host) else { return Ok(Agreed::alone(terms.clone())) };
-        let adopted = match &peer.adopt {
-            Some(selector) => Some(adopt::adopt(terms, selector, set)?),
-            None => None,
-        };
-        let (terms, from) = adopted.map_or((terms.clone(), None), |(terms, from)| (terms, Some(from)));
-        let mut agreed = match self.others.beside(host, is_there) {
-            Some(others) => agree(&terms, others, notes)?,
-            // Nothing is written for this host before its others are mended.
-            None => Agreed::alone(terms),
-        };
-        let may_be_ours = |prefix: &IpNet| self.config.pools.of(prefix.addr()).is_some();
-        agreed.given.retain(|prefix, _| may_be_ours(prefix));
-        agreed.beside.extend(from);
-        agreed.beside.extend(agreed.given.values().flat_map(agree::Given::objects).cloned());
-        Ok(agreed)
-    }
-
-    fn index_of(&mut self, agreed: Agreed) -> usize {
-        self.agreed.iter().position(|known| *known == agreed).unwrap_or_else(|| {
-            self.agreed.push(agreed);
-            self.agreed.len() - 1
-        })
-    }
-
-    /// Tells each peer what stands in its way, on which nodes. Returns the peers that have no session somewhere.
-    fn tell(&mut self, nodes: &[usize], findings: &mut Findings) -> BTreeSet<usize> {
-        let mut kept_out = BTreeSet::new();
-        for ((index, is_kept_out, note), names) in std::mem::take(&mut self.notes) {
-            let Some(peer) = self.config.peers.get(index) else { continue };
-            let message = format!("on {}: {}", list_of_nodes(&names), note.message);
-            if is_kept_out {
-                kept_out.insert(index);
-            }
-            if is_kept_out && nodes.get(index) == Some(&names.len()) {
-                findings.error(id(peer), note.reason, message);
-            } else {
-                findings.warning(id(peer), note.reason, message);
-            }
-        }
-        kept_out
-    }
-}
-
-/// The override and the terms by which a host has a session with the peer, if it can have one.
-fn terms_for<'p>(peer: &'p Peer, host: &Host, findings: &mut Findings) -> Option<(Option<usize>, &'p Terms)> {
-    let overridden = peer.override_for(&host.nodes.first()?.meta.labels);
-    // Nodes that can't be told apart, and that different overrides are for, have no terms in common.
-    let terms = peer.terms(overridden).filter(|_| host.all(|labels| peer.override_for(labels) == overridden))?;
-    // FRR refuses itself as a neighbor, and with that the whole configuration of the node.
-    let address = terms.neighbor.address.as_ref().and_then(|text| text.parse::<IpAddr>().ok());
-    let own = host.nodes.iter().find(|node| address.is_some_and(|address| node.value.addresses.contains(&address)));
-    if let Some(node) = own {
-        let message = format!("Node {} has the peer's address itself: it gets no session", node.meta.name);
-        findings.warning(id(peer), Reason::SessionConflict, message);
-        return None;
-    }
-    Some((overridden, terms))
 }
 
 /// Gives each class its identity. Objects of others are part of it only where they set hosts apart that would be one class

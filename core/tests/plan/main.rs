@@ -9,5 +9,6 @@ mod combinations;
 mod confirmed;
 mod random;
 mod rules;
+mod secrets;
 mod unbroken;
 mod walk;
