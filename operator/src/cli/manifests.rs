@@ -14,6 +14,7 @@ use clarion_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::program;
 use crate::watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched};
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,7 @@ impl Other {
     pub fn pass_over(&self) {
         let Manifest { api_version, kind, .. } = &self.manifest;
         let group = group(api_version);
-        eprintln!("clarion: {}: {kind} of {group} is of no interest and passed over", self.file.display());
+        program::tell(format!("{}: {kind} of {group} is of no interest and passed over", self.file.display()));
     }
 }
 

@@ -10,6 +10,7 @@ mod manifests;
 mod node;
 mod output;
 mod pools;
+mod program;
 mod reasons;
 mod release;
 mod render;
@@ -21,7 +22,7 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Addresses for Services of type LoadBalancer, announced over BGP through FRR-K8s.
 #[derive(Debug, Parser)]
@@ -77,7 +78,9 @@ enum Error {
 
 /// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::command().bin_name(program::name());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Run(run) => run.execute().map_err(Error::from),
         Command::Render(render) => render.execute().map_err(Error::from),
         Command::Shadow(shadow) => match shadow.execute() {
@@ -97,7 +100,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("clarion: {error}");
+            program::tell(error);
             ExitCode::FAILURE
         }
     }

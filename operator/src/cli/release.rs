@@ -20,6 +20,7 @@ use super::{
     cluster,
     explain::object_name,
     output::table,
+    program,
     view::{self, View, look},
 };
 
@@ -153,7 +154,7 @@ impl Release {
         let is_safe = |address: &IpAddr| match self.check(view, service, kept, &replaced, *address) {
             Ok(()) => true,
             Err(error) => {
-                eprintln!("clarion: passed over: {error}");
+                program::tell(format!("passed over: {error}"));
                 false
             }
         };

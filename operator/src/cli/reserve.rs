@@ -18,6 +18,7 @@ use super::{
     cluster,
     explain::object_name,
     output::{Format, table},
+    program,
     view::{self, View, look},
 };
 
@@ -123,7 +124,10 @@ fn reservations(config: &Config, allocation: &Allocation) -> Vec<(ObjectName, Ad
     for held in allocation.held().into_iter().filter(|held| matches!(held.how, How::Held | How::Shared)) {
         let Some(service) = held.service else { continue };
         let Some(pool) = config.pools.of(held.address) else {
-            eprintln!("clarion: {} of Service {service} is in no valid pool, so it can't be reserved", held.address);
+            program::tell(format!(
+                "{} of Service {service} is in no valid pool, so it can't be reserved",
+                held.address
+            ));
             continue;
         };
         found.entry((service.clone(), pool.name.clone())).or_default().push(held.address.to_string());

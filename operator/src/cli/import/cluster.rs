@@ -15,7 +15,7 @@ use super::{
     Found,
     metallb::{GROUP, KINDS},
 };
-use crate::cli::{cluster, manifests::Manifest};
+use crate::cli::{cluster, manifests::Manifest, program};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -106,7 +106,7 @@ async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<F
             Ok(Some(Found { origin: "cluster".to_owned(), manifest }))
         }
         Err(error) => {
-            eprintln!("clarion: Secret {namespace}/{name} can't be read: {error}");
+            program::tell(format!("Secret {namespace}/{name} can't be read: {error}"));
             Ok(None)
         }
     }

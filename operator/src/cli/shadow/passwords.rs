@@ -6,7 +6,7 @@ use clarion_core::admit::Password;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use crate::cli::{cluster, import::password_of};
+use crate::cli::{cluster, import::password_of, program};
 
 /// The passwords in the Secrets of FRR-K8s's namespace, by the names of these.
 #[derive(Debug, Default)]
@@ -31,8 +31,8 @@ impl Passwords {
             for name in unknown {
                 match api.get_opt(&name).await {
                     Ok(Some(secret)) => self.add(&secret),
-                    Ok(None) => eprintln!("clarion: there is no Secret {namespace}/{name}"),
-                    Err(error) => eprintln!("clarion: Secret {namespace}/{name} can't be read: {error}"),
+                    Ok(None) => program::tell(format!("there is no Secret {namespace}/{name}")),
+                    Err(error) => program::tell(format!("Secret {namespace}/{name} can't be read: {error}")),
                 }
             }
             Ok(())
