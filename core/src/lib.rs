@@ -18,7 +18,7 @@ pub mod config;
 mod endpoints;
 mod finding;
 mod hash;
-mod hosts;
+pub mod hosts;
 mod layer;
 mod others;
 mod plan;

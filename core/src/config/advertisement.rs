@@ -45,17 +45,35 @@ pub struct Advertisement {
     peers: BTreeSet<String>,
 }
 
+/// Why an advertisement is not for a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The pool of its address is neither named nor selected.
+    Pool,
+    /// Its labels are not selected.
+    Labels,
+}
+
 impl Advertisement {
-    /// Whether it announces Services with these labels that have an address of this pool. An address that no pool holds
-    /// any more is announced by what is for all pools.
+    /// Whether it announces Services with these labels that have an address of this pool.
     #[must_use]
     pub fn fits(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> bool {
+        self.misfit(pool, service_labels).is_none()
+    }
+
+    /// Why it does not announce Services with these labels that have an address of this pool, if so. An address that no
+    /// pool holds any more is announced by what is for all pools.
+    #[must_use]
+    pub fn misfit(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> Option<Misfit> {
         let all_pools = self.pools.is_empty() && self.pool_selectors.is_empty();
         let pool_fits = all_pools
             || pool.is_some_and(|pool| {
                 self.pools.contains(&pool.name) || self.pool_selectors.iter().any(|s| s.matches(&pool.labels))
             });
-        pool_fits && selected(&self.services, service_labels)
+        if !pool_fits {
+            return Some(Misfit::Pool);
+        }
+        (!selected(&self.services, service_labels)).then_some(Misfit::Labels)
     }
 
     /// Whether it asks for this value of `localPref` or `asPathPrepend`.

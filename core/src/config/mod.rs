@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub use addresses::one as address;
-pub use advertisement::{Advertisement, community};
+pub use advertisement::{Advertisement, Misfit, community};
 pub use peer::{Peer, Terms};
 pub use pool::{NotFor, OnRemoval, Pool, Strategy};
 pub use pools::Pools;

@@ -48,6 +48,18 @@ impl Source {
         self.path.is_some()
     }
 
+    /// Everything that a plan looks at in the cluster, whether or not there are manifests.
+    pub fn cluster(&self) -> Result<World, Error> {
+        let world = block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??;
+        Ok(self.set(world))
+    }
+
+    fn set(&self, mut world: World) -> World {
+        world.settings = self.serving.settings();
+        world.now = Timestamp::now();
+        world
+    }
+
     /// Everything that a plan looks at.
     pub fn world(&self) -> Result<World, Error> {
         let (world, others) = self.world_and_others()?;
@@ -57,25 +69,18 @@ impl Source {
 
     /// The same, and the objects in manifests that no plan looks at.
     pub fn world_and_others(&self) -> Result<(World, Vec<Other>), Error> {
-        let (mut world, others) = match &self.path {
-            Some(path) => {
-                let manifests = Manifests::with_others(path)?;
-                (manifests.world, manifests.others)
-            }
-            None => (
-                block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??,
-                Vec::new(),
-            ),
-        };
-        world.settings = self.serving.settings();
-        world.now = Timestamp::now();
-        Ok((world, others))
+        let Some(path) = &self.path else { return Ok((self.cluster()?, Vec::new())) };
+        let Manifests { world, others, .. } = Manifests::with_others(path)?;
+        Ok((self.set(world), others))
     }
 }
 
+/// Threads that read answers of the API server; reading is what takes time here.
+const WORKERS: usize = 2;
+
 /// Runs a future to its end.
 pub fn block_on<F: Future>(future: F) -> Result<F::Output, Error> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?.block_on(future))
 }
 
 /// A client for the cluster that the environment names.

@@ -6,10 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clarion_api::{Timestamp, frr::CRD};
+use clarion_api::{
+    Timestamp,
+    frr::{CRD, FrrNodeStateStatus},
+};
 use clarion_core::{
     World,
-    world::{Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, Object, ObjectName, Service, ServiceCidr},
+    world::{
+        Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, NodeState, Object, ObjectName, Outcome,
+        Service, ServiceCidr, Session,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -202,6 +208,8 @@ impl Manifests {
                 self.take::<FrrSchema>(file, object, false, false)
             }
             ("frrk8s.metallb.io", "FRRConfiguration") => self.take::<Configuration>(file, object, true, false),
+            ("frrk8s.metallb.io", "BGPSessionState") => self.take::<Session>(file, object, true, false),
+            ("frrk8s.metallb.io", "FRRNodeState") => self.take_node_state(file, object),
             _ => {
                 self.others.push(Other { file: file.to_owned(), manifest: object });
                 Ok(())
@@ -226,6 +234,23 @@ impl Manifests {
         Ok(())
     }
 
+    fn take_node_state(&mut self, file: &Path, object: Manifest) -> Result<(), Error> {
+        let what = format!("{} {:?}", object.kind, object.name());
+        let status = object.rest.get("status").cloned().map(serde_json::from_value::<FrrNodeStateStatus>).transpose();
+        let status = status.map_err(|error| Error::Object(file.to_owned(), what.clone(), error))?.unwrap_or_default();
+        let meta =
+            Meta { name: ObjectName::cluster(object.name()), resource_version: "1".to_owned(), ..Meta::default() };
+        let value = NodeState {
+            conversion: Outcome::new(status.last_conversion_result.as_deref()),
+            reload: Outcome::new(status.last_reload_result.as_deref()),
+            running: None,
+        };
+        if !self.world.node_states.watched(Object { meta, value }) {
+            return Err(Error::Twice(file.to_owned(), what));
+        }
+        Ok(())
+    }
+
     /// Namespaces that nobody wrote down exist all the same, without labels.
     fn imply_namespaces(&mut self) {
         let services = self.world.services.iter().map(|service| &service.meta);
@@ -244,4 +269,33 @@ impl Manifests {
 pub fn conditions(status: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
     let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
     conditions.into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// There is no time where nothing happens: the same manifests give the same text.
+pub fn timeless(mut status: Value) -> Value {
+    for condition in conditions(&mut status) {
+        condition.remove("lastTransitionTime");
+    }
+    status
+}
+
+/// An FRRConfiguration as it is written.
+pub fn configuration(object: &Object<Configuration>) -> Value {
+    json!({
+        "apiVersion": "frrk8s.metallb.io/v1beta1",
+        "kind": "FRRConfiguration",
+        "metadata": {
+            "name": object.meta.name.name,
+            "namespace": object.meta.name.namespace,
+            "labels": object.meta.labels,
+            "annotations": object.value.annotations,
+        },
+        "spec": object.value.spec,
+    })
+}
+
+/// What Clarion writes of a Service's status.
+pub fn service_status(service: &Object<Service>) -> Value {
+    let ingress: Vec<Value> = service.value.addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
+    timeless(json!({"loadBalancer": {"ingress": ingress}, "conditions": service.value.conditions}))
 }

@@ -5,22 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use clarion_api::frr::{BfdProfile, Evpn};
 use clarion_core::{
     World,
-    admit::{
-        Attributes, Filter, Named, Neighbor, NodeConfig, Parameters, Password, Received, Refusal, Router,
-        SelectorError, merge, selects,
-    },
+    admit::{Attributes, Filter, Neighbor, NodeConfig, Parameters, Password, Received, Refusal, Router, merge},
     world::ObjectName,
 };
 use ipnet::IpNet;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::frr::{self, BadSelector};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no Node {0:?}; there are {1}")]
     NoNode(String, String),
-    #[error("FRRConfiguration {0}: nodeSelector: {1}; the daemons of all nodes refuse everything for it")]
-    Selector(ObjectName, SelectorError),
+    #[error(transparent)]
+    Selector(#[from] BadSelector),
     #[error("the daemon of node {0:?} refuses what it is given: {1}")]
     Refused(String, Box<Refusal>),
     #[error("an object can't be written as YAML: {0}; this is a fault of Clarion, please report it")]
@@ -34,20 +33,39 @@ pub fn show(world: &World, name: &str) -> Result<String, Error> {
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         Error::NoNode(name.to_owned(), names)
     })?;
-    let namespace = world.frr_k8s_namespace();
-    let mut selected = Vec::new();
-    for object in world.configurations.iter().filter(|object| object.meta.name.namespace == namespace) {
-        let selects = selects(&object.value.spec, &node.meta.labels);
-        if selects.map_err(|error| Error::Selector(object.meta.name.clone(), error))? {
-            selected.push(object);
-        }
-    }
-    // Users' first: where ours is at odds with one of them, ours is at fault.
-    selected.sort_by_key(|object| object.value.ours);
-    let named = selected.iter().map(|object| Named { name: &object.meta.name, spec: &object.value.spec });
-    let merged = merge(named).map_err(|refusal| Error::Refused(name.to_owned(), refusal))?;
+    let selected = frr::selecting(world, node)?;
+    let merged =
+        merge(selected.iter().copied().map(frr::named)).map_err(|refusal| Error::Refused(name.to_owned(), refusal))?;
     let objects = selected.iter().map(|object| object.meta.name.name.clone()).collect();
     Ok(serde_saphyr::to_string(&Shown::new(name, objects, merged))?)
+}
+
+/// What a router has that is not at its default, without neighbors and prefixes.
+pub fn router_fields(vrf: &str, router: &Router) -> Map<String, Value> {
+    let bare = Router { neighbors: BTreeMap::new(), prefixes: BTreeSet::new(), ..router.clone() };
+    fields(&ShownRouter::new(vrf.to_owned(), bare), &["vrf", "neighbors"])
+}
+
+/// What a neighbor has that is not at its default, without what is announced and accepted.
+pub fn neighbor_fields(key: &str, neighbor: &Neighbor) -> Map<String, Value> {
+    let received = Received::Filtered(BTreeSet::new());
+    let bare = Neighbor { routes: BTreeMap::new(), received, ..neighbor.clone() };
+    fields(&ShownNeighbor::new(key.to_owned(), bare), &["address", "interface"])
+}
+
+/// What is accepted from a neighbor, each in words.
+pub fn accepted(neighbor: &Neighbor) -> Vec<String> {
+    match &neighbor.received {
+        Received::All => vec!["all".to_owned()],
+        Received::Filtered(filters) => filters.iter().map(filter_text).collect(),
+    }
+}
+
+fn fields(shown: &impl Serialize, except: &[&str]) -> Map<String, Value> {
+    // Plain structures, whose keys are texts.
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(shown) else { return Map::new() };
+    fields.retain(|field, _| !except.contains(&field.as_str()));
+    fields
 }
 
 /// Everything that is not at its default.
@@ -163,7 +181,7 @@ impl ShownRouter {
 
 impl ShownNeighbor {
     fn new(key: String, neighbor: Neighbor) -> Self {
-        let announces = announces(&neighbor);
+        let (announces, accepts) = (announces(&neighbor), accepted(&neighbor));
         let Parameters {
             asn,
             unnumbered,
@@ -206,10 +224,7 @@ impl ShownNeighbor {
             allow_as_in: neighbor.allow_as_in,
             next_hop: next_hop.into_iter().filter_map(|(family, hop)| Some((family, hop?))).collect(),
             announces,
-            accepts: match neighbor.received {
-                Received::All => vec!["all".to_owned()],
-                Received::Filtered(filters) => filters.iter().map(filter_text).collect(),
-            },
+            accepts,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tabwriter::TabWriter;
+use textwrap::{Options, WordSplitter};
 
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
@@ -43,6 +44,55 @@ impl Output {
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
+}
+
+/// The columns of the narrowest terminal that output is meant for.
+const WIDTH: usize = 100;
+/// Rows that a table shows of a list that has no end.
+pub const SHOWN_ROWS: usize = 10;
+/// Names that a sentence shows.
+const SHOWN_NAMES: usize = 3;
+
+/// A text in lines that fit, each after so many spaces.
+pub fn paragraph(text: &str, indent: usize) -> String {
+    let spaces = " ".repeat(indent);
+    let options = Options::new(WIDTH)
+        .initial_indent(&spaces)
+        .subsequent_indent(&spaces)
+        // Names and addresses stay in one piece, to be copied.
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false);
+    textwrap::fill(text, options) + "\n"
+}
+
+/// The first few of some names, and how many more there are.
+pub fn few<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<S> = names.into_iter().collect();
+    let shown = names.iter().take(SHOWN_NAMES).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// As many of some texts as a column takes, at least one, and how many more there are.
+pub fn within(texts: &[String], columns: usize) -> String {
+    let mut width = 0;
+    let fitting = texts.iter().take_while(|text| {
+        width += text.len() + 2;
+        width <= columns
+    });
+    let shown = fitting.count().max(1);
+    let listed = texts.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match texts.len().saturating_sub(shown) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
+
+/// A number of things, in words.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Columns under their headings, as kubectl prints them.

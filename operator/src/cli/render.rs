@@ -12,7 +12,7 @@ use clarion_core::{replay, world::ObjectName};
 use serde_json::{Value, json};
 
 use super::{
-    manifests::{self, Manifests, conditions},
+    manifests::{self, Manifests, timeless},
     node,
     serving::Serving,
 };
@@ -72,19 +72,7 @@ impl Manifests {
             text.push_str(&serde_saphyr::to_string(&object)?);
         }
         for configuration in self.world.configurations.iter().filter(|c| c.value.ours) {
-            let mut spec = configuration.value.layer.spec();
-            spec.set_defaults();
-            let object = json!({
-                "apiVersion": "frrk8s.metallb.io/v1beta1",
-                "kind": "FRRConfiguration",
-                "metadata": {
-                    "name": configuration.meta.name.name,
-                    "namespace": configuration.meta.name.namespace,
-                    "labels": configuration.meta.labels,
-                    "annotations": configuration.value.annotations,
-                },
-                "spec": spec,
-            });
+            let object = manifests::configuration(configuration);
             text.push_str("---\n");
             text.push_str(&serde_saphyr::to_string(&object)?);
         }
@@ -95,10 +83,8 @@ impl Manifests {
         let world = &self.world;
         let mut statuses = BTreeMap::new();
         for service in world.services.iter() {
-            let ingress: Vec<Value> =
-                service.value.addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
-            let status = json!({"loadBalancer": {"ingress": ingress}, "conditions": service.value.conditions});
-            statuses.insert(("Service".to_owned(), service.meta.name.clone()), timeless(status));
+            let status = manifests::service_status(service);
+            statuses.insert(("Service".to_owned(), service.meta.name.clone()), status);
         }
         let mut add = |kind: &str, name: &ObjectName, status: Value| {
             statuses.insert((kind.to_owned(), name.clone()), timeless(status));
@@ -110,12 +96,4 @@ impl Manifests {
         world.communities.iter().for_each(|o| add("CommunityAlias", &o.meta.name, json!(o.value.status)));
         statuses
     }
-}
-
-/// There is no time where nothing happens: the same manifests give the same text.
-fn timeless(mut status: Value) -> Value {
-    for condition in conditions(&mut status) {
-        condition.remove("lastTransitionTime");
-    }
-    status
 }

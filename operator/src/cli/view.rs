@@ -5,6 +5,8 @@ use clarion_core::{
     Findings, World,
     allocate::{Allocation, allocate},
     config::{self, Config},
+    plan,
+    replay::{self, Unsettled},
 };
 use serde::Serialize;
 
@@ -27,6 +29,8 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[error(transparent)]
     Output(#[from] output::Error),
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
     #[error("manifests can't be written to: add --dry-run, or leave out -f")]
     NotACluster,
 }
@@ -35,6 +39,11 @@ impl View {
     /// Everything that a plan looks at.
     pub fn world(&self) -> Result<World, Error> {
         Ok(self.source.world()?)
+    }
+
+    /// Everything that a plan looks at, and what comes of it.
+    pub fn prospect(&self) -> Result<Prospect, Error> {
+        Prospect::of(self.world()?, self.source.is_offline())
     }
 
     /// Fails if there is no cluster to write to.
@@ -50,6 +59,30 @@ impl View {
     /// How the outcome is to be printed.
     pub fn format(&self) -> Format {
         self.output.format
+    }
+}
+
+/// A world, and what comes of it when all is written that Clarion would write.
+pub struct Prospect {
+    pub world: World,
+    pub next: World,
+    /// What is found then.
+    pub findings: Findings,
+    /// The world is made of manifests.
+    pub offline: bool,
+}
+
+impl Prospect {
+    fn of(world: World, offline: bool) -> Result<Self, Error> {
+        let mut next = world.clone();
+        replay::settle(&mut next)?;
+        let findings = plan(&next).findings;
+        Ok(Self { world, next, findings, offline })
+    }
+
+    /// Where the FRRConfigurations are that are in effect: nobody writes those of manifests.
+    pub fn in_effect(&self) -> &World {
+        if self.offline { &self.next } else { &self.world }
     }
 }
 

@@ -1,0 +1,211 @@
+//! Which nodes have a session with a peer, on which terms, and what is offered to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use clarion_api::RouterPeerSpec;
+use clarion_core::{
+    World,
+    config::Selector,
+    world::{Kind, ObjectName, ObjectRef},
+};
+use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Error;
+use crate::cli::{
+    findings::{self, Row as FindingRow},
+    frr,
+    neighbor::{self, Neighbor, Sessions, State},
+    output::{SHOWN_ROWS, count, few, paragraph, table},
+    view::{Prospect, View},
+};
+
+#[derive(Debug, Args)]
+pub struct ExplainPeer {
+    /// The RouterPeer
+    #[arg(value_name = "PEER")]
+    peer: String,
+    #[command(flatten)]
+    view: View,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    peer: String,
+    /// What its spec says, but for the nodes.
+    terms: Map<String, Value>,
+    overrides: Vec<OverrideRow>,
+    sessions: Vec<SessionRow>,
+    configurations: Vec<ConfigurationRow>,
+    findings: Vec<FindingRow>,
+}
+
+/// Other terms for some nodes.
+#[derive(Serialize)]
+struct OverrideRow {
+    nodes: String,
+    terms: Map<String, Value>,
+}
+
+/// The session of one node.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct SessionRow {
+    #[serde(serialize_with = "state_word")]
+    state: State,
+    node: String,
+    neighbor: String,
+    /// How many prefixes Clarion offers to it.
+    routes: usize,
+}
+
+fn state_word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.word())
+}
+
+/// An FRRConfiguration that has the neighbor on some of the nodes.
+#[derive(Serialize)]
+struct ConfigurationRow {
+    name: String,
+    whose: &'static str,
+    routes: usize,
+    nodes: usize,
+}
+
+impl ExplainPeer {
+    pub fn execute(self) -> Result<(), Error> {
+        let prospect = self.view.prospect()?;
+        let explanation = explain(&prospect, &self.peer)?;
+        Ok(self.view.print(&explanation, Explanation::text)?)
+    }
+}
+
+fn explain(prospect: &Prospect, name: &str) -> Result<Explanation, Error> {
+    let world = prospect.in_effect();
+    let no_peer = || Error::NoPeer(name.to_owned());
+    let object = world.peers.get(&ObjectName::cluster(name)).ok_or_else(no_peer)?;
+    // What can't be read has a finding, and nothing else to tell of.
+    let spec = object.value.spec.as_ref().ok();
+    let nodes = spec.map_or_else(Vec::new, |spec| neighbor::of_peer(world, spec));
+    let nodes: BTreeMap<&str, Neighbor> =
+        nodes.into_iter().map(|(node, neighbor)| (node.meta.name.name.as_str(), neighbor)).collect();
+    let (configurations, offered) = configurations(world, &nodes);
+    let sessions = Sessions::of(world);
+    let mut sessions: Vec<_> = nodes
+        .iter()
+        .map(|(node, neighbor)| SessionRow {
+            state: neighbor.state(&sessions, node),
+            node: (*node).to_owned(),
+            neighbor: neighbor.to_string(),
+            routes: offered.get(node).map_or(0, BTreeSet::len),
+        })
+        .collect();
+    sessions.sort();
+    let id = ObjectRef::new(Kind::RouterPeer, object.meta.name.clone());
+    Ok(Explanation {
+        peer: name.to_owned(),
+        terms: spec.map(|spec| terms(spec, &["nodeSelectors", "nodeOverrides"])).unwrap_or_default(),
+        overrides: spec.map(overrides).unwrap_or_default(),
+        sessions,
+        configurations,
+        findings: findings::rows(&prospect.findings).into_iter().filter(|row| row.object == id).collect(),
+    })
+}
+
+/// The fields of a specification that are set.
+fn terms(spec: &impl Serialize, except: &[&str]) -> Map<String, Value> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(spec) else { return Map::new() };
+    fields.retain(|field, value| !except.contains(&field.as_str()) && *value != Value::Bool(false));
+    fields
+}
+
+fn overrides(spec: &RouterPeerSpec) -> Vec<OverrideRow> {
+    let rows = spec.node_overrides.iter().map(|overriding| OverrideRow {
+        nodes: Selector::new(&overriding.node_selector).map_or_else(|error| error.to_string(), |s| s.to_string()),
+        terms: terms(overriding, &["nodeSelector"]),
+    });
+    rows.collect()
+}
+
+/// The FRRConfigurations that have the neighbor of these nodes, and what Clarion's offer to it on each.
+fn configurations<'w>(
+    world: &'w World,
+    neighbors: &BTreeMap<&'w str, Neighbor>,
+) -> (Vec<ConfigurationRow>, BTreeMap<&'w str, BTreeSet<IpNet>>) {
+    let (mut rows, mut offered) = (Vec::new(), BTreeMap::<_, BTreeSet<IpNet>>::new());
+    for object in frr::read_by_daemons(world) {
+        let there: BTreeMap<Neighbor, usize> = frr::neighbors(object).into_iter().collect();
+        let nodes = frr::nodes(world, object);
+        let concerned: Vec<(&str, &Neighbor)> = nodes
+            .into_iter()
+            .filter_map(|node| Some((node, neighbors.get(node)?)))
+            .filter(|(_, neighbor)| there.contains_key(neighbor))
+            .collect();
+        let Some((_, first)) = concerned.first() else { continue };
+        rows.push(ConfigurationRow {
+            name: object.meta.name.to_string(),
+            whose: frr::whose(object),
+            routes: there.get(first).copied().unwrap_or(0),
+            nodes: concerned.len(),
+        });
+        let routers = object.value.layer.content.routers.iter();
+        for (vrf, key, session) in routers.flat_map(|(vrf, r)| r.sessions.iter().map(move |(key, s)| (vrf, key, s))) {
+            let neighbor = Neighbor::named(vrf, key);
+            for (node, _) in concerned.iter().filter(|(_, wanted)| **wanted == neighbor) {
+                offered.entry(*node).or_default().extend(session.routes.keys());
+            }
+        }
+    }
+    (rows, offered)
+}
+
+impl Explanation {
+    fn text(&self) -> String {
+        let Self { peer, terms, overrides, sessions, configurations, findings } = self;
+        let up = sessions.iter().filter(|row| row.state == State::Established).count();
+        let nodes = count(sessions.len(), "node is", "nodes are");
+        let mut parts = vec![format!("RouterPeer {peer}: {nodes} selected, {up} of their sessions established\n")];
+        if !terms.is_empty() {
+            parts.push(table(["TERM", "VALUE"], terms.iter().map(|(term, value)| [term.clone(), text(value)])));
+        }
+        if !overrides.is_empty() {
+            let texts = overrides.iter().map(|row| {
+                let terms = row.terms.iter().map(|(term, value)| format!("{term} {}", text(value)));
+                format!("on nodes with {}:\n{}", row.nodes, paragraph(&terms.collect::<Vec<_>>().join(", "), 2))
+            });
+            parts.push(texts.collect());
+        }
+        if !sessions.is_empty() {
+            let cells = sessions.iter().take(SHOWN_ROWS).map(|row| {
+                let SessionRow { state, node, neighbor, routes } = row;
+                [node.clone(), neighbor.clone(), state.word().to_owned(), routes.to_string()]
+            });
+            let rest = sessions.get(SHOWN_ROWS..).unwrap_or_default();
+            let more = match rest.len() {
+                0 => String::new(),
+                more => {
+                    let names = few(rest.iter().map(|row| row.node.as_str()));
+                    format!("and {} ({names}); -o json has all\n", count(more, "more node", "more nodes"))
+                }
+            };
+            parts.push(table(["NODE", "NEIGHBOR", "SESSION", "ROUTES OFFERED"], cells) + &more);
+        }
+        match configurations.is_empty() {
+            true => parts.push("No FRRConfiguration has its neighbor.\n".to_owned()),
+            false => {
+                let cells = configurations.iter().map(|row| {
+                    let [routes, nodes] = [row.routes, row.nodes].map(|number| number.to_string());
+                    [row.name.clone(), row.whose.to_owned(), routes, nodes]
+                });
+                parts.push(table(["FRRCONFIGURATION", "OF", "ROUTES", "NODES"], cells));
+            }
+        }
+        parts.extend((!findings.is_empty()).then(|| findings::text(findings)));
+        parts.join("\n")
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,192 @@
+//! The commands that tell how things are: `status`, `check`, `diff`, `explain`, `yield`, on manifests.
+
+use std::process::Output;
+
+use crate::*;
+
+/// What is there when all is well: three nodes in two racks, users' own FRRConfiguration on one of them.
+const WELL: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {kubernetes.io/hostname: node-a, rack: r1}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: node-b, labels: {kubernetes.io/hostname: node-b, rack: r1}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: node-c, labels: {kubernetes.io/hostname: node-c, rack: r2}}}
+---
+apiVersion: clarionlb.io/v1beta1
+kind: LoadBalancerPool
+metadata: {name: main, labels: {tier: public}}
+spec: {addresses: [198.51.100.0/24], excludeAddresses: [198.51.100.9/32]}
+---
+apiVersion: clarionlb.io/v1beta1
+kind: RouterPeer
+metadata: {name: tor}
+spec:
+  myASN: 64512
+  peerASN: 64513
+  peerAddress: 192.0.2.1
+  bfd: {receiveInterval: 300}
+  nodeOverrides: [{nodeSelector: {matchLabels: {rack: r2}}, peerAddress: 192.0.2.2}]
+---
+apiVersion: clarionlb.io/v1beta1
+kind: LoadBalancerAdvertisement
+metadata: {name: all}
+spec: {communities: ["64512:100"]}
+---
+apiVersion: clarionlb.io/v1beta1
+kind: LoadBalancerAdvertisement
+metadata: {name: gold}
+spec: {serviceSelectors: [{matchLabels: {tier: gold}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp, ipFamilies: [IPv4], ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints: [{addresses: [10.244.0.1], nodeName: node-a}]
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: underlay, namespace: frr-k8s-system}
+spec:
+  nodeSelector: {matchLabels: {kubernetes.io/hostname: node-a}}
+  bgp:
+    routers:
+    - asn: 64512
+      id: 10.0.0.1
+      prefixes: [10.244.1.0/24]
+      neighbors:
+      - address: 192.0.2.1
+        asn: 64513
+        toAdvertise:
+          allowed: {prefixes: [10.244.1.0/24]}
+          withLocalPref: [{localPref: 200, prefixes: [10.244.1.0/24]}]
+        toReceive: {allowed: {prefixes: [{prefix: 0.0.0.0/0}]}}
+"#;
+
+/// Much that is not.
+const ILL: &str = r#"
+---
+apiVersion: clarionlb.io/v1beta1
+kind: LoadBalancerPool
+metadata: {name: broken}
+spec: {addresses: [10.0.0.9-10.0.0.1]}
+---
+apiVersion: clarionlb.io/v1beta1
+kind: RouterPeer
+metadata: {name: spine}
+spec: {myASN: 64599, peerASN: 64513, peerAddress: 192.0.2.9, nodeSelectors: [{matchLabels: {rack: r1}}]}
+---
+apiVersion: clarionlb.io/v1beta1
+kind: LoadBalancerAdvertisement
+metadata: {name: nobodys}
+spec: {peers: [nobody], communities: [no-such-alias]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: idle, namespace: shop}
+spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp, ipFamilies: [IPv4], ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: waits, namespace: shop}
+spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp, loadBalancerIP: 203.0.113.9, ports: [{port: 80}]}
+---
+{apiVersion: frrk8s.metallb.io/v1beta1, kind: BGPSessionState, metadata: {name: a, namespace: frr-k8s-system},
+ status: {bgpStatus: Established, node: node-a, peer: 192.0.2.1}}
+---
+{apiVersion: frrk8s.metallb.io/v1beta1, kind: BGPSessionState, metadata: {name: c, namespace: frr-k8s-system},
+ status: {bgpStatus: Active, node: node-c, peer: 192.0.2.2}}
+---
+{apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRNodeState, metadata: {name: node-b},
+ status: {lastConversionResult: "failed: conflicting password", lastReloadResult: success}}
+"#;
+
+fn on(manifests: &[&str], arguments: &[&str]) -> Output {
+    let files = directory(&[("cluster.yaml", &manifests.concat())]);
+    run(&[arguments, &["-f", files.path().to_str().unwrap()]].concat())
+}
+
+/// What is printed, and the exit status.
+fn outcome(manifests: &[&str], arguments: &[&str]) -> String {
+    let output = on(manifests, arguments);
+    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    for line in out.lines() {
+        assert!(line.chars().count() <= 100 || arguments[0] == "diff", "too long: {line}");
+    }
+    format!("{out}{error}exit status: {}\n", output.status.code().unwrap())
+}
+
+#[test]
+fn explain_a_service() {
+    insta::assert_snapshot!(outcome(&[WELL], &["explain", "service", "shop/web"]));
+}
+
+#[test]
+fn explain_a_service_without_endpoints() {
+    insta::assert_snapshot!(outcome(&[WELL, ILL], &["explain", "service", "shop/idle"]));
+}
+
+#[test]
+fn explain_an_address() {
+    insta::assert_snapshot!(outcome(&[WELL], &["explain", "address", "198.51.100.0"]));
+}
+
+#[test]
+fn explain_addresses_that_nobody_has() {
+    let users = r"
+---
+apiVersion: clarionlb.io/v1beta1
+kind: AddressReservation
+metadata: {name: later, namespace: shop}
+spec: {poolName: main, addresses: [198.51.100.7], serviceName: later}
+";
+    insta::assert_snapshot!(outcome(&[WELL, users], &["explain", "address", "198.51.100.7"]));
+    insta::assert_snapshot!(outcome(&[WELL], &["explain", "address", "198.51.100.9"]));
+    assert!(outcome(&[WELL], &["explain", "address", "10.244.1.7"]).contains("10.244.1.0/24 to 192.0.2.1"));
+}
+
+#[test]
+fn explain_a_node() {
+    insta::assert_snapshot!(outcome(&[WELL], &["explain", "node", "node-a"]));
+}
+
+#[test]
+fn explain_a_node_that_is_refused() {
+    let users = WELL.replace("asn: 64513\n        toAdvertise", "asn: 64999\n        toAdvertise");
+    insta::assert_snapshot!(outcome(&[&users, ILL], &["explain", "node", "node-a"]));
+}
+
+#[test]
+fn explain_a_node_by_itself() {
+    let excluded =
+        WELL.replace("rack: r2}}", "rack: r2, node.kubernetes.io/exclude-from-external-load-balancers: \"\"}}");
+    insta::assert_snapshot!(outcome(&[&excluded, ILL], &["explain", "node", "node-c"]));
+    let bad = WELL.replace("{matchLabels: {kubernetes.io/hostname: node-a}}", "{matchLabels: {rack: -1-}}");
+    assert!(outcome(&[&bad], &["explain", "node", "node-b"]).contains("the daemons of all nodes refuse everything"));
+}
+
+#[test]
+fn explain_a_peer() {
+    insta::assert_snapshot!(outcome(&[WELL, ILL], &["explain", "peer", "tor"]));
+    insta::assert_snapshot!(outcome(&[WELL, ILL], &["explain", "peer", "spine"]));
+}
+
+#[test]
+fn json_of_a_node_names_who_says_what() {
+    let output = on(&[WELL], &["explain", "node", "node-a", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
+    let lines = json["lines"].as_array().unwrap();
+    assert!(!lines.is_empty());
+    for line in lines {
+        assert!(!line["from"].as_array().unwrap().is_empty(), "{line}");
+    }
+    let of = |value: &str| lines.iter().find(|line| line["values"][0] == value).unwrap()["from"].clone();
+    assert_eq!(of("local preference 200"), serde_json::json!(["frr-k8s-system/underlay"]));
+    assert_eq!(of("10.0.0.1"), serde_json::json!(["frr-k8s-system/underlay"]));
+    assert_eq!(of("communities 64512:100"), serde_json::json!(["frr-k8s-system/clarion-base-cbf29ce484222325"]));
+}
