@@ -38,6 +38,10 @@ impl Row {
         let (reason, message) = (finding.reason.name().to_owned(), finding.message.clone());
         Self { severity, object: object.clone(), reason, message }
     }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Level::Error
+    }
 }
 
 /// All findings, the errors first.

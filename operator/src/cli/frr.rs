@@ -1,6 +1,9 @@
 //! FRRConfigurations as the daemons of FRR-K8s see them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use clarion_core::{
     World,
@@ -54,6 +57,30 @@ pub fn named(object: &Object<Configuration>) -> Named<'_> {
 /// What a daemon would make of this object alone, if it can make anything of it.
 pub fn alone(object: &Object<Configuration>) -> Option<NodeConfig> {
     admit::merge([named(object)]).ok()
+}
+
+/// Why daemons can't merge what selects their nodes, and which nodes.
+pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
+    // Nodes that the same objects select have the same outcome.
+    let mut alike: BTreeMap<Vec<&ObjectName>, BTreeSet<&str>> = BTreeMap::new();
+    let mut refusals = BTreeMap::new();
+    for node in world.nodes.iter() {
+        let name = node.meta.name.name.as_str();
+        match selecting(world, node) {
+            Ok(selected) => {
+                let names = selected.iter().map(|object| &object.meta.name).collect();
+                alike.entry(names).or_default().insert(name);
+            }
+            Err(error) => drop(refusals.entry(error.to_string()).or_insert_with(BTreeSet::new).insert(name)),
+        }
+    }
+    for (names, nodes) in alike {
+        let objects = names.into_iter().filter_map(|name| world.configurations.get(name));
+        if let Err(refusal) = admit::merge(objects.map(named)) {
+            refusals.entry(refusal.to_string()).or_insert_with(BTreeSet::new).extend(nodes);
+        }
+    }
+    refusals
 }
 
 /// The names of the nodes that an FRRConfiguration selects.

@@ -21,6 +21,7 @@ mod reserve;
 mod run;
 mod serving;
 mod shadow;
+mod status;
 mod view;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Command {
     /// Show what the operator would write for manifests in a directory, without a cluster
     Render(render::Render),
     Shadow(shadow::Shadow),
+    Status(status::Status),
     Explain(explain::Explain),
     Pools(pools::Pools),
     Addresses(addresses::Addresses),
@@ -79,32 +81,53 @@ enum Error {
     Reasons(#[from] reasons::Error),
 }
 
-/// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1.
+/// What a command found that looks for something amiss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    Fine,
+    /// Something, which it has printed.
+    Amiss,
+}
+
+/// The exit status of a wrong call and, where 1 tells what was found, of a failure.
+const UNABLE: u8 = 2;
+
+/// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1; or with 2 as well, where 1
+/// tells that a command has found something.
 pub fn main() -> ExitCode {
     let command = Cli::command().bin_name(program::name());
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let mut failure = ExitCode::FAILURE;
+    let mut finding = |found: Result<Outcome, Error>| {
+        failure = ExitCode::from(UNABLE);
+        found
+    };
+    let done = |result: Result<(), Error>| result.map(|()| Outcome::Fine);
     let result = match cli.command {
-        Command::Run(run) => run.execute().map_err(Error::from),
-        Command::Render(render) => render.execute().map_err(Error::from),
+        Command::Run(run) => done(run.execute().map_err(Error::from)),
+        Command::Render(render) => done(render.execute().map_err(Error::from)),
         Command::Shadow(shadow) => match shadow.execute() {
-            Ok(shadow::Outcome::Same) => Ok(()),
-            Ok(shadow::Outcome::Different) => return ExitCode::FAILURE,
+            Ok(shadow::Outcome::Same) => Ok(Outcome::Fine),
+            Ok(shadow::Outcome::Different) => Ok(Outcome::Amiss),
             Err(error) => Err(Error::from(error)),
         },
-        Command::Explain(explain) => explain.execute().map_err(Error::from),
-        Command::Pools(pools) => pools.execute().map_err(Error::from),
-        Command::Addresses(addresses) => addresses.execute().map_err(Error::from),
-        Command::Reserve(reserve) => reserve.execute().map_err(Error::from),
-        Command::Release(release) => release.execute().map_err(Error::from),
-        Command::Import(import) => import.execute().map_err(Error::from),
-        Command::Crds(crds) => crds.execute().map_err(Error::from),
-        Command::Reasons(reasons) => reasons.execute().map_err(Error::from),
+        Command::Status(status) => finding(status.execute().map_err(Error::from)),
+        Command::Explain(explain) => done(explain.execute().map_err(Error::from)),
+        Command::Pools(pools) => done(pools.execute().map_err(Error::from)),
+        Command::Addresses(addresses) => done(addresses.execute().map_err(Error::from)),
+        Command::Reserve(reserve) => done(reserve.execute().map_err(Error::from)),
+        Command::Release(release) => done(release.execute().map_err(Error::from)),
+        Command::Import(import) => done(import.execute().map_err(Error::from)),
+        Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
+        Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Amiss) => ExitCode::FAILURE,
         Err(error) => {
             program::tell(error);
-            ExitCode::FAILURE
+            failure
         }
     }
 }

@@ -122,6 +122,32 @@ fn outcome(manifests: &[&str], arguments: &[&str]) -> String {
 }
 
 #[test]
+fn status_when_all_is_well() {
+    insta::assert_snapshot!(outcome(&[WELL], &["status"]));
+}
+
+#[test]
+fn status_when_it_is_not() {
+    insta::assert_snapshot!(outcome(&[WELL, ILL], &["status"]));
+}
+
+#[test]
+fn status_shows_few_services_of_many() {
+    let service = |n: usize| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: s{n:02}}}, spec: {{type: LoadBalancer, \
+             loadBalancerClass: clarionlb.io/bgp, loadBalancerIP: 203.0.113.{n}}}}}\n"
+        )
+    };
+    let services: String = (0..40).map(service).collect();
+    let shown = outcome(&[WELL, &services], &["status"]);
+    assert!(shown.contains("and 30 more; clarion status --all"), "{shown}");
+    assert!(shown.contains("default/s09") && !shown.contains("default/s10"), "{shown}");
+    let all = outcome(&[WELL, &services], &["status", "--all"]);
+    assert!(all.contains("default/s39") && !all.contains("more"), "{all}");
+}
+
+#[test]
 fn explain_a_service() {
     insta::assert_snapshot!(outcome(&[WELL], &["explain", "service", "shop/web"]));
 }

@@ -1,0 +1,309 @@
+//! `clarion status`
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use clarion_api::{Condition, names};
+use clarion_core::{
+    Reason, World,
+    world::{Configuration, Custom, Kind, Object, ObjectRef, Service},
+};
+use serde::Serialize;
+
+use super::{
+    Outcome,
+    findings::{self, Level, Row},
+    frr,
+    neighbor::{self, Neighbor, Sessions, State},
+    output::{SHOWN_ROWS, count, few, paragraph, table},
+    program,
+    view::{Error, Prospect, View},
+};
+
+/// Show on one screen whether all is well: pools, peers, Services, findings, nodes
+///
+/// Services are told of that lack an address or are not announced, with the reason. The exit status is 0 if all is well. It is
+/// 1 if something is in error: an object or what it asks for is not in effect, a session is down, a daemon of FRR-K8s could
+/// not take its configuration, or a Service has no address or is not announced for another reason than that it has no ready
+/// endpoint. It is 2 if that can't be found out.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show every Service and finding that there is something to tell of
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    view: View,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    pools: Vec<PoolRow>,
+    peers: Vec<PeerRow>,
+    services: Services,
+    findings: Vec<Row>,
+    /// Nodes whose daemon can't take its configuration.
+    nodes: Vec<NodeRow>,
+    /// How many things are in error.
+    errors: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PoolRow {
+    pool: String,
+    ready: String,
+    reason: String,
+    usage: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PeerRow {
+    peer: String,
+    ready: String,
+    reason: String,
+    nodes: usize,
+    established: usize,
+    down: Vec<String>,
+    not_reported: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Services {
+    served: usize,
+    announced: usize,
+    /// It is not known of them whether they are announced.
+    unknown: usize,
+    /// Those that lack something.
+    lacking: Vec<ServiceRow>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct ServiceRow {
+    severity: Level,
+    service: String,
+    reason: String,
+    message: String,
+}
+
+/// What failed on some nodes.
+#[derive(Serialize)]
+struct NodeRow {
+    nodes: BTreeSet<String>,
+    failed: &'static str,
+    message: String,
+}
+
+impl Status {
+    pub fn execute(self) -> Result<Outcome, Error> {
+        let prospect = self.view.prospect()?;
+        let report = Report::of(&prospect);
+        let rows = if self.all { usize::MAX } else { SHOWN_ROWS };
+        self.view.print(&report, |report| report.text(rows))?;
+        Ok(if report.errors == 0 { Outcome::Fine } else { Outcome::Amiss })
+    }
+}
+
+impl Report {
+    fn of(prospect: &Prospect) -> Self {
+        let Prospect { next, findings, .. } = prospect;
+        let pools = next.pools.iter().map(|object| {
+            let status = object.value.status.clone().unwrap_or_default();
+            let (ready, reason) = ready(&status.conditions);
+            PoolRow { pool: object.meta.name.name.clone(), ready, reason, usage: status.usage.unwrap_or_default() }
+        });
+        let mut findings = findings::rows(findings);
+        findings.extend(unready(prospect));
+        let mut report = Self {
+            pools: pools.collect(),
+            peers: peers(prospect),
+            services: Services::of(next),
+            findings: findings.into_iter().collect(),
+            nodes: nodes(prospect),
+            errors: 0,
+        };
+        let down: usize = report.peers.iter().map(|peer| peer.down.len()).sum();
+        let services = report.services.lacking.iter().filter(|row| row.severity == Level::Error).count();
+        let findings = report.findings.iter().filter(|row| row.is_error()).count();
+        report.errors = down + services + findings + report.nodes.len();
+        report
+    }
+
+    fn text(&self, rows: usize) -> String {
+        let mut parts = Vec::new();
+        if !self.pools.is_empty() {
+            let cells = self.pools.iter().map(|row| {
+                let PoolRow { pool, ready, reason, usage } = row;
+                [pool, ready, reason, usage].map(Clone::clone)
+            });
+            parts.push(table(["POOL", "READY", "REASON", "USAGE"], cells));
+        }
+        if !self.peers.is_empty() {
+            let cells = self.peers.iter().map(|row| {
+                let PeerRow { peer, ready, reason, nodes, established, down, not_reported } = row;
+                let down = if down.is_empty() { String::new() } else { format!("{}: {}", down.len(), few(down)) };
+                let [nodes, up, unknown] = [nodes, established, &not_reported.len()].map(ToString::to_string);
+                [peer.clone(), ready.clone(), reason.clone(), nodes, up, unknown, down]
+            });
+            parts.push(table(["PEER", "READY", "REASON", "NODES", "ESTABLISHED", "NOT REPORTED", "DOWN"], cells));
+        }
+        parts.push(self.services.text(rows));
+        if !self.findings.is_empty() {
+            parts.push(findings::text(self.findings.iter().take(rows)) + &more(self.findings.len(), rows));
+        }
+        if !self.nodes.is_empty() {
+            let texts = self.nodes.iter().take(rows).map(|row| {
+                let NodeRow { nodes, failed, message } = row;
+                let number = count(nodes.len(), "Node", "Nodes");
+                format!("error: {number} ({}): the {failed} fails\n{}", few(nodes), paragraph(message, 2))
+            });
+            parts.push(texts.collect::<String>() + &more(self.nodes.len(), rows));
+        }
+        let verdict = match self.errors {
+            0 => "Nothing is in error.\n".to_owned(),
+            errors => format!("{} in error.\n", count(errors, "thing is", "things are")),
+        };
+        parts.push(verdict);
+        parts.join("\n")
+    }
+}
+
+/// How many rows were left out, and how to see them.
+fn more(all: usize, shown: usize) -> String {
+    match all.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!("and {more} more; {} status --all\n", program::name()),
+    }
+}
+
+fn ready(conditions: &[Condition]) -> (String, String) {
+    let ready = conditions.iter().find(|condition| condition.type_ == names::READY);
+    ready.map(|condition| (condition.status.clone(), condition.reason.clone())).unwrap_or_default()
+}
+
+/// What conditions of RouterPeers tell that is no finding about them: that FRR-K8s is not there, and, in those of the cluster,
+/// that the API server refused a write, which only the operator knows.
+fn unready(prospect: &Prospect) -> impl Iterator<Item = Row> {
+    let reasons = [(&prospect.next, Reason::FRRK8sNotInstalled), (&prospect.world, Reason::WriteRefused)];
+    reasons.into_iter().flat_map(|(world, reason)| {
+        let is_it = move |condition: &&Condition| condition.type_ == names::READY && condition.reason == reason.name();
+        world.peers.iter().filter_map(move |object| {
+            let condition = object.value.status.as_ref()?.conditions.iter().find(is_it)?;
+            let object = ObjectRef::new(Kind::RouterPeer, object.meta.name.clone());
+            let (reason, message) = (condition.reason.clone(), condition.message.clone());
+            Some(Row { severity: Level::Error, object, reason, message })
+        })
+    })
+}
+
+/// The sessions that FRRConfigurations of Clarion bring about, by node.
+fn carried(world: &World) -> BTreeSet<(&str, Neighbor)> {
+    let ours = frr::read_by_daemons(world).filter(|object| object.value.ours);
+    let of = |object: &'_ Object<Configuration>| {
+        let neighbors = frr::neighbors(object);
+        let nodes = frr::nodes(world, object).into_iter();
+        nodes.flat_map(move |node| neighbors.clone().into_iter().map(move |(neighbor, _)| (node, neighbor)))
+    };
+    ours.flat_map(of).collect()
+}
+
+fn peers(prospect: &Prospect) -> Vec<PeerRow> {
+    let Prospect { world, next, .. } = prospect;
+    let (sessions, carried) = (Sessions::of(world), carried(prospect.in_effect()));
+    let row = |object: &Object<Custom<_, clarion_api::peer::RouterPeerStatus>>| {
+        let (ready, reason) = ready(object.value.status.as_ref().map_or(&[], |status| &status.conditions));
+        let nodes = object.value.spec.as_ref().map_or_else(|_| Vec::new(), |spec| neighbor::of_peer(world, spec));
+        let mut row = PeerRow {
+            peer: object.meta.name.name.clone(),
+            nodes: nodes.len(),
+            established: 0,
+            down: Vec::new(),
+            not_reported: Vec::new(),
+            ready,
+            reason,
+        };
+        for (node, neighbor) in nodes {
+            let node = node.meta.name.name.clone();
+            // Where it is not in effect, others may have a session all the same.
+            if !carried.contains(&(node.as_str(), neighbor.clone())) {
+                continue;
+            }
+            match neighbor.state(&sessions, &node) {
+                State::Established => row.established += 1,
+                State::Down => row.down.push(node),
+                State::NotReported => row.not_reported.push(node),
+            }
+        }
+        row
+    };
+    next.peers.iter().map(row).collect()
+}
+
+/// What daemons said that failed, and what would fail if they merged what there is.
+fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
+    let mut found: BTreeMap<(&'static str, String), BTreeSet<String>> = BTreeMap::new();
+    for object in prospect.world.node_states.iter() {
+        let (state, node) = (&object.value, &object.meta.name.name);
+        for (failed, outcome) in [("conversion", &state.conversion), ("reload", &state.reload)] {
+            if let Some(message) = outcome.failure() {
+                found.entry((failed, message.to_owned())).or_default().insert(node.clone());
+            }
+        }
+    }
+    for (message, nodes) in frr::refusals(prospect.in_effect()) {
+        found.entry(("merge", message)).or_default().extend(nodes.into_iter().map(str::to_owned));
+    }
+    found.into_iter().map(|((failed, message), nodes)| NodeRow { nodes, failed, message }).collect()
+}
+
+impl Services {
+    fn of(next: &World) -> Self {
+        let mut services = Self::default();
+        for service in next.services.iter().filter(|service| next.serves(service)) {
+            services.served += 1;
+            let announced = service.value.conditions.iter().find(|condition| condition.type_ == names::ANNOUNCED);
+            match announced.map(|condition| condition.status.as_str()) {
+                Some("True") => services.announced += 1,
+                Some("Unknown") => services.unknown += 1,
+                _ => {}
+            }
+            services.lacking.extend(lacks(service));
+        }
+        services.lacking.sort();
+        services
+    }
+
+    fn text(&self, rows: usize) -> String {
+        let Self { served, announced, unknown, lacking } = self;
+        let mut text = format!("{}: {announced} announced", count(*served, "Service", "Services"));
+        if *unknown > 0 {
+            text.push_str(&format!(", {unknown} in FRRConfigurations without confirmation"));
+        }
+        match lacking.len() {
+            0 => text.push('\n'),
+            number => text.push_str(&format!(", {number} not\n")),
+        }
+        for ServiceRow { service, reason, message, .. } in lacking.iter().take(rows) {
+            text.push_str(&format!("  {service}: {reason}\n{}", paragraph(message, 4)));
+        }
+        text + &more(lacking.len(), rows)
+    }
+}
+
+/// What a Service lacks that it is to have.
+fn lacks(service: &Object<Service>) -> Option<ServiceRow> {
+    let not = |type_: &str| {
+        service.value.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "False")
+    };
+    let is_meant = |condition: &&Condition| condition.reason != Reason::NotToBeAnnounced.name();
+    let condition = not(names::ADDRESS_ALLOCATED).or_else(|| not(names::ANNOUNCED).filter(is_meant))?;
+    let idle = condition.reason == Reason::NoReadyEndpoints.name();
+    Some(ServiceRow {
+        severity: if idle { Level::Warning } else { Level::Error },
+        service: service.meta.name.to_string(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    })
+}
