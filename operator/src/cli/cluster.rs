@@ -48,6 +48,14 @@ impl Source {
         self.path.is_some()
     }
 
+    /// The manifests.
+    pub fn manifests(&self) -> Result<Option<Manifests>, Error> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let manifests = Manifests::with_others(path)?;
+        manifests.others.iter().for_each(Other::pass_over);
+        Ok(Some(manifests))
+    }
+
     /// Everything that a plan looks at in the cluster, whether or not there are manifests.
     pub fn cluster(&self) -> Result<World, Error> {
         let world = block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??;

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod addresses;
+mod check;
 mod cluster;
+mod conflicts;
 mod crds;
 mod duration;
 mod explain;
@@ -12,6 +14,7 @@ mod manifests;
 mod neighbor;
 mod node;
 mod output;
+mod overlay;
 mod pools;
 mod program;
 mod reasons;
@@ -44,6 +47,7 @@ enum Command {
     Render(render::Render),
     Shadow(shadow::Shadow),
     Status(status::Status),
+    Check(check::Check),
     Explain(explain::Explain),
     Pools(pools::Pools),
     Addresses(addresses::Addresses),
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
             Err(error) => Err(Error::from(error)),
         },
         Command::Status(status) => finding(status.execute().map_err(Error::from)),
+        Command::Check(check) => finding(check.execute().map_err(Error::from)),
         Command::Explain(explain) => done(explain.execute().map_err(Error::from)),
         Command::Pools(pools) => done(pools.execute().map_err(Error::from)),
         Command::Addresses(addresses) => done(addresses.execute().map_err(Error::from)),

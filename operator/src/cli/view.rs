@@ -1,18 +1,22 @@
 //! What commands have in common that look at addresses: where they look, and how they print.
 
-use clap::Args;
+use std::collections::BTreeSet;
+
+use clap::{Args, ValueEnum};
 use clarion_core::{
     Findings, World,
     allocate::{Allocation, allocate},
     config::{self, Config},
     plan,
     replay::{self, Unsettled},
+    world::ObjectRef,
 };
 use serde::Serialize;
 
 use super::{
     cluster::{self, Source},
     output::{self, Format, Output},
+    overlay,
 };
 
 #[derive(Debug, Args)]
@@ -31,6 +35,8 @@ pub enum Error {
     Output(#[from] output::Error),
     #[error(transparent)]
     Unsettled(#[from] Unsettled),
+    #[error("--against needs the manifests: add -f DIR")]
+    NoManifests,
     #[error("manifests can't be written to: add --dry-run, or leave out -f")]
     NotACluster,
 }
@@ -44,6 +50,15 @@ impl View {
     /// Everything that a plan looks at, and what comes of it.
     pub fn prospect(&self) -> Result<Prospect, Error> {
         Prospect::of(self.world()?, self.source.is_offline())
+    }
+
+    /// The same for a cluster as it is, and as it would be if the manifests were applied; the objects of these.
+    pub fn overlaid(&self) -> Result<Overlaid, Error> {
+        let manifests = self.source.manifests()?.ok_or(Error::NoManifests)?;
+        let live = self.source.cluster()?;
+        let mut world = live.clone();
+        let given = overlay::put(&mut world, manifests.world);
+        Ok(Overlaid { live: Prospect::of(live, false)?, applied: Prospect::of(world, false)?, given })
     }
 
     /// Fails if there is no cluster to write to.
@@ -60,6 +75,20 @@ impl View {
     pub fn format(&self) -> Format {
         self.output.format
     }
+}
+
+/// What manifests are compared with.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Against {
+    /// Look at the cluster as it would be with the manifests applied, which are given by -f
+    #[arg(long, value_enum, value_name = "WHAT", requires = "path")]
+    pub against: Option<What>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// The cluster that the environment names
+    Cluster,
 }
 
 /// A world, and what comes of it when all is written that Clarion would write.
@@ -84,6 +113,14 @@ impl Prospect {
     pub fn in_effect(&self) -> &World {
         if self.offline { &self.next } else { &self.world }
     }
+}
+
+/// A cluster, and what it would be with manifests applied.
+pub struct Overlaid {
+    pub live: Prospect,
+    pub applied: Prospect,
+    /// The objects of the manifests.
+    pub given: BTreeSet<ObjectRef>,
 }
 
 /// Shows what the operator would decide about addresses.

@@ -148,6 +148,57 @@ fn status_shows_few_services_of_many() {
 }
 
 #[test]
+fn check_good_manifests() {
+    insta::assert_snapshot!(outcome(&[WELL], &["check"]));
+}
+
+#[test]
+fn check_bad_manifests() {
+    insta::assert_snapshot!(outcome(&[WELL, ILL], &["check"]));
+}
+
+#[test]
+fn check_needs_no_nodes() {
+    let objects = r"
+{apiVersion: clarionlb.io/v1beta1, kind: RouterPeer, metadata: {name: tor}, spec: {myASN: 1, peerASN: 2, peerAddress: 192.0.2.1}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, loadBalancerClass: clarionlb.io/bgp}}
+---
+{apiVersion: clarionlb.io/v1beta1, kind: LoadBalancerPool, metadata: {name: main}, spec: {addresses: [198.51.100.0/24]}}
+";
+    assert_eq!(outcome(&[objects], &["check"]), "0 errors, 0 warnings\nexit status: 0\n");
+}
+
+#[test]
+fn check_users_frr_configurations() {
+    let users = r"
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: wrong-asn, namespace: frr-k8s-system}
+spec:
+  nodeSelector: {matchLabels: {rack: r1}}
+  bgp: {routers: [{asn: 64512, neighbors: [{address: 192.0.2.1, asn: 64999}]}]}
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: no-label, namespace: frr-k8s-system}
+spec: {nodeSelector: {matchLabels: {rack: -1-}}}
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: not-in-router, namespace: frr-k8s-system}
+spec:
+  nodeSelector: {matchLabels: {rack: nowhere}}
+  bgp: {routers: [{asn: 64512, neighbors: [
+    {address: 192.0.2.7, asn: 64999, toAdvertise: {allowed: {prefixes: [10.0.0.0/8]}}}]}]}
+---
+{apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRConfiguration, metadata: {name: unread, namespace: tenant}, spec: {}}
+";
+    insta::assert_snapshot!(outcome(&[WELL, users], &["check"]));
+}
+
+#[test]
 fn explain_a_service() {
     insta::assert_snapshot!(outcome(&[WELL], &["explain", "service", "shop/web"]));
 }
