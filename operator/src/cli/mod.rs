@@ -5,6 +5,7 @@ mod check;
 mod cluster;
 mod conflicts;
 mod crds;
+mod diff;
 mod duration;
 mod explain;
 mod findings;
@@ -48,6 +49,7 @@ enum Command {
     Shadow(shadow::Shadow),
     Status(status::Status),
     Check(check::Check),
+    Diff(diff::Diff),
     Explain(explain::Explain),
     Pools(pools::Pools),
     Addresses(addresses::Addresses),
@@ -69,6 +71,8 @@ enum Error {
     Render(#[from] render::Error),
     #[error(transparent)]
     Shadow(#[from] shadow::Error),
+    #[error(transparent)]
+    Diff(#[from] diff::Error),
     #[error(transparent)]
     Explain(#[from] explain::Error),
     #[error(transparent)]
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         },
         Command::Status(status) => finding(status.execute().map_err(Error::from)),
         Command::Check(check) => finding(check.execute().map_err(Error::from)),
+        Command::Diff(diff) => finding(diff.execute().map_err(Error::from)),
         Command::Explain(explain) => done(explain.execute().map_err(Error::from)),
         Command::Pools(pools) => done(pools.execute().map_err(Error::from)),
         Command::Addresses(addresses) => done(addresses.execute().map_err(Error::from)),

@@ -121,6 +121,23 @@ fn outcome(manifests: &[&str], arguments: &[&str]) -> String {
     format!("{out}{error}exit status: {}\n", output.status.code().unwrap())
 }
 
+/// What Clarion has made of these manifests, as manifests.
+fn rendered(manifests: &[&str]) -> String {
+    let files = directory(&[("cluster.yaml", &manifests.concat())]);
+    let rendered = text(&run(&["render", "-f", files.path().to_str().unwrap()]));
+    let others: String =
+        manifests.concat().split("---\n").filter(|document| !of_rendered(document)).map(document).collect();
+    format!("{others}{rendered}")
+}
+
+fn of_rendered(document: &str) -> bool {
+    document.contains("clarionlb.io/v1beta1") || document.contains("kind: Service\n")
+}
+
+fn document(text: &str) -> String {
+    format!("---\n{text}")
+}
+
 #[test]
 fn status_when_all_is_well() {
     insta::assert_snapshot!(outcome(&[WELL], &["status"]));
@@ -196,6 +213,29 @@ spec:
 {apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRConfiguration, metadata: {name: unread, namespace: tenant}, spec: {}}
 ";
     insta::assert_snapshot!(outcome(&[WELL, users], &["check"]));
+}
+
+#[test]
+fn diff_shows_what_is_to_be_written() {
+    insta::assert_snapshot!(outcome(&[WELL], &["diff"]));
+}
+
+#[test]
+fn diff_of_what_is_settled_is_nothing() {
+    let settled = rendered(&[WELL]);
+    assert_eq!(outcome(&[&settled], &["diff"]), "exit status: 0\n");
+}
+
+#[test]
+fn diff_shows_an_object_that_changes_and_one_that_goes() {
+    let settled = rendered(&[WELL]);
+    let changed = settled.split("---\n").map(|text| match text.contains("kind: LoadBalancerAdvertisement") {
+        true => document(&text.replace("64512:100", "64512:200")),
+        false => document(text),
+    });
+    insta::assert_snapshot!(outcome(&[&changed.collect::<String>()], &["diff"]));
+    let withdrawn: String = settled.split("---\n").filter(|d| !d.contains("kind: RouterPeer")).map(document).collect();
+    assert!(outcome(&[&withdrawn], &["diff"]).contains("+++ planned/FRRConfiguration frr-k8s-system/clarion-"));
 }
 
 #[test]
