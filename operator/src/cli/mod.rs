@@ -27,6 +27,7 @@ mod serving;
 mod shadow;
 mod status;
 mod view;
+mod yielding;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ enum Command {
     Addresses(addresses::Addresses),
     Reserve(reserve::Reserve),
     Release(release::Release),
+    Yield(yielding::Yield),
     Import(import::Import),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
@@ -81,6 +83,8 @@ enum Error {
     Reserve(#[from] reserve::Error),
     #[error(transparent)]
     Release(#[from] release::Error),
+    #[error(transparent)]
+    Yield(#[from] yielding::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
     #[error(transparent)]
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Addresses(addresses) => done(addresses.execute().map_err(Error::from)),
         Command::Reserve(reserve) => done(reserve.execute().map_err(Error::from)),
         Command::Release(release) => done(release.execute().map_err(Error::from)),
+        Command::Yield(yielding) => done(yielding.execute().map_err(Error::from)),
         Command::Import(import) => done(import.execute().map_err(Error::from)),
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),

@@ -216,6 +216,21 @@ spec:
 }
 
 #[test]
+fn what_can_not_be_found_out_exits_with_2() {
+    for arguments in [&["status"][..], &["check"], &["diff"]] {
+        let output = run(&[arguments, &["-f", "/nowhere"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("clarion: /nowhere can't be read"));
+        let no_cluster = run(arguments);
+        assert_eq!(no_cluster.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&no_cluster.stderr).contains("no cluster to talk to"));
+    }
+    for arguments in [&["check", "--against", "cluster"][..], &["diff", "--against", "moon", "-f", "x"], &["yield"]] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn diff_shows_what_is_to_be_written() {
     insta::assert_snapshot!(outcome(&[WELL], &["diff"]));
 }
@@ -294,6 +309,67 @@ fn explain_a_peer() {
 }
 
 #[test]
+fn what_is_not_there_is_an_error() {
+    for (arguments, told) in [
+        (["explain", "service", "shop/none"], "clarion: there is no Service shop/none\n"),
+        (["explain", "address", "192.0.2.99"], "192.0.2.99 is in no LoadBalancerPool, and nobody has or announces it"),
+        (["explain", "node", "node-z"], "there is no Node \"node-z\""),
+        (["explain", "peer", "none"], "there is no RouterPeer \"none\""),
+        (["yield", "none", "--dry-run"], "there is no RouterPeer \"none\""),
+        (["yield", "tor", "--resume"], "manifests can't be written to: add --dry-run"),
+    ] {
+        let output = on(&[WELL], &arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(error.contains(told) && output.stdout.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn yield_tells_what_it_lets_go() {
+    insta::assert_snapshot!(outcome(&[WELL], &["yield", "tor", "--dry-run"]));
+}
+
+#[test]
+fn yield_does_not_begin_what_another_peer_ends() {
+    let heir = r"
+---
+apiVersion: clarionlb.io/v1beta1
+kind: RouterPeer
+metadata: {name: zweit}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1}
+";
+    let elsewhere =
+        format!("{}, nodeSelectors: [{{matchLabels: {{rack: r2}}}}]}}\n", heir.trim_end().trim_end_matches('}'));
+    assert!(outcome(&[WELL, &elsewhere], &["yield", "tor", "--dry-run"]).ends_with("exit status: 0\n"));
+    let told = outcome(&[WELL, heir], &["yield", "tor", "--dry-run"]);
+    assert!(told.contains("RouterPeer zweit has the same neighbor and would take the session over from tor"), "{told}");
+}
+
+#[test]
+fn json_and_yaml_say_the_same() {
+    for command in [
+        &["status"][..],
+        &["check"],
+        &["diff"],
+        &["explain", "service", "shop/web"],
+        &["explain", "address", "198.51.100.0"],
+        &["explain", "node", "node-a"],
+        &["explain", "peer", "tor"],
+        &["yield", "tor", "--dry-run"],
+    ] {
+        let printed = |format: &str| {
+            let output = on(&[WELL, ILL], &[command, &["-o", format]].concat());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let json: serde_json::Value = serde_json::from_str(&printed("json")).unwrap();
+        let yaml: serde_json::Value = serde_saphyr::from_str(&printed("yaml")).unwrap();
+        assert_eq!(json, yaml, "{command:?}");
+        assert!(!json.is_null());
+    }
+}
+
+#[test]
 fn json_of_a_node_names_who_says_what() {
     let output = on(&[WELL], &["explain", "node", "node-a", "-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
@@ -306,4 +382,22 @@ fn json_of_a_node_names_who_says_what() {
     assert_eq!(of("local preference 200"), serde_json::json!(["frr-k8s-system/underlay"]));
     assert_eq!(of("10.0.0.1"), serde_json::json!(["frr-k8s-system/underlay"]));
     assert_eq!(of("communities 64512:100"), serde_json::json!(["frr-k8s-system/clarion-base-cbf29ce484222325"]));
+}
+
+#[test]
+fn as_a_plugin_of_kubectl() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["kubectl-clarion", "kubectl_clarion"] {
+        let plugin = directory.path().join(file);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_clarion"), &plugin).unwrap();
+        let run = |arguments: &[&str]| Command::new(&plugin).args(arguments).env_clear().output().unwrap();
+        let told = |output: Output| String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(
+            told(run(&["explain", "node", "--help"])).contains("Usage: kubectl clarion explain node [OPTIONS] <NODE>")
+        );
+        let wrong = run(&["explain", "node"]);
+        assert_eq!(wrong.status.code(), Some(2));
+        assert!(told(wrong).contains("Usage: kubectl clarion explain node"));
+        assert!(told(run(&["status", "-f", "/nowhere"])).starts_with("kubectl clarion: /nowhere can't be read"));
+    }
 }
