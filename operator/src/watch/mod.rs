@@ -11,7 +11,7 @@ use clarion_core::{
     World,
     world::{Collection, Kind, Object, ObjectName, Settings},
 };
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture};
 use kube::{
     Api, Client,
     api::ListParams,
@@ -69,6 +69,9 @@ pub enum Error {
     /// A list was refused or not answered.
     #[error("{0}s can't be listed: {1}")]
     List(Kind, kube::Error),
+    /// A task that lists has ended before its time.
+    #[error("{0}s can't be listed: {1}; this is a fault of Clarion, please report it")]
+    Task(Kind, tokio::task::JoinError),
 }
 
 /// The shortest and the longest time between two attempts after an error.
@@ -127,28 +130,33 @@ pub const KINDS: [Kind; 13] = [
     Kind::CustomResourceDefinition,
 ];
 
-/// One list of every kind that a plan looks at.
+/// One list of every kind that a plan looks at. All are asked for at once: most of the time is the API server's.
 pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Error> {
     use clarion_core::world as w;
     let mut world = World { settings, ..World::default() };
-    list::<w::Service>(client, &mut world).await?;
-    list::<w::EndpointSlice>(client, &mut world).await?;
-    list::<w::Node>(client, &mut world).await?;
-    list::<w::Namespace>(client, &mut world).await?;
-    list::<w::ServiceCidr>(client, &mut world).await?;
-    list::<Pool>(client, &mut world).await?;
-    list::<Reservation>(client, &mut world).await?;
-    list::<Advertisement>(client, &mut world).await?;
-    list::<Peer>(client, &mut world).await?;
-    list::<Aliases>(client, &mut world).await?;
-    world.frr_k8s_installed = list::<w::Configuration>(client, &mut world).await?;
-    list::<w::Session>(client, &mut world).await?;
-    list::<w::FrrSchema>(client, &mut world).await?;
-    match list::<w::NodeState>(client, &mut world).await {
+    let lists = [
+        list::<w::Service>(client),
+        list::<w::EndpointSlice>(client),
+        list::<w::Node>(client),
+        list::<w::Namespace>(client),
+        list::<w::ServiceCidr>(client),
+        list::<Pool>(client),
+        list::<Reservation>(client),
+        list::<Advertisement>(client),
+        list::<Peer>(client),
+        list::<Aliases>(client),
+        list::<w::Configuration>(client),
+        list::<w::Session>(client),
+        list::<w::FrrSchema>(client),
+    ];
+    let states = list::<w::NodeState>(client);
+    for list in lists {
+        list.await?(&mut world);
+    }
+    match states.await {
+        Ok(take) => take(&mut world),
         Err(Error::List(_, error)) if is_refused(&error) => {}
-        other => {
-            other?;
-        }
+        Err(error) => return Err(error),
     }
     let secrets: secrets::Metadata = Api::namespaced(client.clone(), world.frr_k8s_namespace());
     world.secrets = match secrets.list(&ListParams::default().fields(secrets::FIELDS)).await {
@@ -159,22 +167,41 @@ pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Erro
     Ok(world)
 }
 
-/// Lists one kind; tells whether the API server knows it.
-async fn list<T: Watched>(client: &Client, world: &mut World) -> Result<bool, Error> {
-    let api = Api::<T::Source>::all(client.clone());
+/// Takes a list into the world.
+type Take = Box<dyn FnOnce(&mut World) + Send>;
+
+/// Begins to list one kind, in a task of its own.
+fn list<T: Watched>(client: &Client) -> BoxFuture<'static, Result<Take, Error>> {
+    let task = tokio::spawn(pages::<T>(Api::all(client.clone())));
+    async move {
+        let objects = task.await.map_err(|error| Error::Task(T::KIND, error))??;
+        let take = move |world: &mut World| {
+            // Without them the API server does not know the kind.
+            let Some(objects) = objects else { return };
+            *T::collection(world) = objects.into_iter().collect();
+            if T::KIND == Kind::FRRConfiguration {
+                world.frr_k8s_installed = true;
+            }
+        };
+        Ok(Box::new(take) as Take)
+    }
+    .boxed()
+}
+
+/// All objects of a kind; `None` if the API server does not know it and Clarion can do without.
+async fn pages<T: Watched>(api: Api<T::Source>) -> Result<Option<Vec<Object<T>>>, Error> {
     let mut parameters = ListParams { field_selector: fields::<T>(), ..ListParams::default().limit(T::PAGE) };
+    let mut objects = Vec::new();
     loop {
         let page = match api.list(&parameters).await {
             Ok(page) => page,
-            Err(kube::Error::Api(status)) if status.code == 404 && T::OPTIONAL => return Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 404 && T::OPTIONAL => return Ok(None),
             Err(error) => return Err(Error::List(T::KIND, error)),
         };
-        for source in page.items {
-            T::collection(world).watched(T::project(source));
-        }
+        objects.extend(page.items.into_iter().map(T::project));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters.continue_token = Some(token),
-            None => return Ok(true),
+            None => return Ok(Some(objects)),
         }
     }
 }
