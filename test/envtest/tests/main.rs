@@ -11,6 +11,7 @@
 mod admit;
 mod allocation;
 mod cluster;
+mod commands;
 mod crds;
 mod cutover;
 mod deployment;
