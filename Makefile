@@ -61,6 +61,7 @@ bench: tools ## Measure plans, the allocator, and the operator on a real control
 	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
 	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
 	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/pending,$(CLARION_BIN))
+	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/commands,$(CLARION_BIN))
 
 .PHONY: image
 image: ## Build the container image, if buildah is there; else the static binary alone
