@@ -183,7 +183,7 @@ async fn check_tells_what_manifests_bring_about() {
 
 #[tokio::test]
 async fn yield_lets_users_change_what_the_webhook_refused() {
-    let (cluster, _operator) = settled().await;
+    let (cluster, mut operator) = settled().await;
     let _webhook = Webhook::start(&cluster.0).await.unwrap();
     cluster.0.apply(&[underlay(json!({}))]).await.unwrap();
     let changed = underlay(json!({"holdTime": "9s", "keepaliveTime": "3s"}));
@@ -205,4 +205,10 @@ async fn yield_lets_users_change_what_the_webhook_refused() {
     assert_eq!(status, 0, "{out}{error}");
     assert!(!peers.get("tor").await.unwrap().spec.suspend);
     cluster.all_announced(&["a", "b"]).await;
+
+    // Nobody lets go while the operator is away.
+    stop(&mut operator).await;
+    let (status, _, error) = run(&cluster, &["yield", "tor", "--timeout", "1s"]);
+    assert_eq!(status, 1);
+    assert!(error.contains("has its neighbor still") && error.contains("Does the operator run?"), "{error}");
 }
