@@ -58,7 +58,8 @@ impl Source {
 
     /// Everything that a plan looks at in the cluster, whether or not there are manifests.
     pub fn cluster(&self) -> Result<World, Error> {
-        let world = block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??;
+        let world =
+            block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??;
         Ok(self.set(world))
     }
 

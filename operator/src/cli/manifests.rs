@@ -6,15 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clarion_api::{
-    Timestamp,
-    frr::{CRD, FrrNodeStateStatus},
-};
+use clarion_api::{Timestamp, frr::CRD};
 use clarion_core::{
     World,
     world::{
-        Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, NodeState, Object, ObjectName, Outcome,
-        Service, ServiceCidr, Session,
+        Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, NodeState, Object, ObjectName, Service,
+        ServiceCidr, Session,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -209,7 +206,7 @@ impl Manifests {
             }
             ("frrk8s.metallb.io", "FRRConfiguration") => self.take::<Configuration>(file, object, true, false),
             ("frrk8s.metallb.io", "BGPSessionState") => self.take::<Session>(file, object, true, false),
-            ("frrk8s.metallb.io", "FRRNodeState") => self.take_node_state(file, object),
+            ("frrk8s.metallb.io", "FRRNodeState") => self.take::<NodeState>(file, object, false, false),
             _ => {
                 self.others.push(Other { file: file.to_owned(), manifest: object });
                 Ok(())
@@ -230,23 +227,6 @@ impl Manifests {
         }
         if shown {
             self.objects.insert((object.kind.clone(), name), object);
-        }
-        Ok(())
-    }
-
-    fn take_node_state(&mut self, file: &Path, object: Manifest) -> Result<(), Error> {
-        let what = format!("{} {:?}", object.kind, object.name());
-        let status = object.rest.get("status").cloned().map(serde_json::from_value::<FrrNodeStateStatus>).transpose();
-        let status = status.map_err(|error| Error::Object(file.to_owned(), what.clone(), error))?.unwrap_or_default();
-        let meta =
-            Meta { name: ObjectName::cluster(object.name()), resource_version: "1".to_owned(), ..Meta::default() };
-        let value = NodeState {
-            conversion: Outcome::new(status.last_conversion_result.as_deref()),
-            reload: Outcome::new(status.last_reload_result.as_deref()),
-            running: None,
-        };
-        if !self.world.node_states.watched(Object { meta, value }) {
-            return Err(Error::Twice(file.to_owned(), what));
         }
         Ok(())
     }
