@@ -5,7 +5,7 @@ mod worlds;
 use std::hint::black_box;
 
 use clarion_core::{World, plan, replay};
-use worlds::{add_cluster, world, world_with_local};
+use worlds::{add_cluster, world, world_of_racks, world_with_local};
 
 fn main() {
     divan::main();
@@ -33,6 +33,13 @@ fn nothing_new(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
 fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usize)) {
     let mut world = settled(world_with_local(nodes, cluster, local));
     add_cluster(&mut world, "late", [10, 200, 0, 1].into());
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// Nothing is new, in a cluster of 1,000 nodes in 20 classes with 5,000 Services: by FRRConfigurations of users.
+#[divan::bench(args = [0, 200], sample_count = 20)]
+fn beside_others(bencher: divan::Bencher, users: usize) {
+    let world = settled(world_of_racks(5_000, 1_000, 20, users));
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 

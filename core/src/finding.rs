@@ -60,7 +60,6 @@ reasons! {
     AttributeConflict: "An older LoadBalancerAdvertisement gives the same prefix another local preference or prepend towards the same peer, and that counts.",
     MaxPrefixes: "More prefixes would be announced to the peer than its `maxPrefixes`. Those that it has stay; the others are held back.",
     Draining: "The peer is being drained or is drained; or all that announce an address of the Service are being drained. The message says until when.",
-    NotSupported: "The object asks for something that this version of Clarion does not do. The message names the field.",
     SessionConflict: "An older RouterPeer needs something else of the same session or router on a node.",
     ForeignConflict: "Something can't be merged with an FRRConfiguration of somebody else, which goes before; the message names that, the field and both values. It is left out on the nodes named, and comes back by itself when the two agree. Make them agree, set `adoptSession`, or suspend one of them.",
     ForeignFault: "FRRConfigurations of others have a fault, or can't be merged with each other. FRR-K8s leaves the nodes named as they are until somebody mends that, and so does Clarion.",

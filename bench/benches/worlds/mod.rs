@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
     World,
-    world::{Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service},
+    world::{
+        Configuration, Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service,
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -79,6 +81,40 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
     world.services.watched(object(name.clone(), service));
     world.endpoint_slices.watched(object(name, slice));
+}
+
+/// A cluster of racks, each with a router of its own, and FRRConfigurations of users: for each rack the underlay, and others
+/// with a session and some prefixes, of which every tenth is at odds with ours.
+pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize) -> World {
+    let mut world = world(services, nodes);
+    let labelled = world.nodes.iter().cloned().enumerate().map(|(n, mut node)| {
+        node.meta.labels.insert("rack".to_owned(), (n % racks).to_string());
+        node
+    });
+    world.nodes = labelled.collect();
+    let rack = |n: usize| json!({"matchLabels": {"rack": (n % racks).to_string()}});
+    let router = |n: usize| format!("192.0.2.{}", n % racks + 1);
+    let peer = |n: usize| {
+        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": router(n), "nodeSelectors": [rack(n)]});
+        custom(&format!("rack-{n}"), from::<RouterPeerSpec>(spec))
+    };
+    world.peers = (0..racks).map(peer).collect();
+    let user = |n: usize| {
+        let prefixes: Vec<String> = (0..100).map(|p| format!("172.16.{}.{p}/32", n % 250)).collect();
+        let asn = if n % 10 == 9 { 64999 } else { 64513 };
+        let session = json!({"address": router(n), "asn": asn, "toAdvertise": {"allowed": {"prefixes": prefixes}}});
+        let other = json!({"address": format!("198.51.100.{}", n / racks + 1), "asn": 65000, "port": 1790});
+        let neighbors = if n < racks { json!([session, other]) } else { json!([other]) };
+        let spec = json!({
+            "nodeSelector": rack(n),
+            "bgp": {"routers": [{"asn": 64512, "prefixes": prefixes, "neighbors": neighbors}]},
+        });
+        let name = ObjectName::new("frr-k8s-system", format!("user-{n}"));
+        let value = Configuration::new(&name, &BTreeMap::new(), BTreeMap::new(), from(spec));
+        object(name, value)
+    };
+    world.configurations = (0..users).map(user).collect();
+    world
 }
 
 fn new_service() -> Service {

@@ -8,15 +8,24 @@ use std::{
 use clarion_api::names;
 use ipnet::IpNet;
 
-use super::{daemons::Progress, verdict::Verdict};
-use crate::{allocate::Seated, announce::Announcement, config::Config, finding::Reason, world::World};
+use super::{
+    daemons::{Prefixes, Progress},
+    verdict::Verdict,
+};
+use crate::{
+    allocate::Seated,
+    announce::Announcement,
+    config::Config,
+    finding::Reason,
+    world::{ObjectName, World},
+};
 
 /// The conditions about announcing of all Services, one after the other, and what they come to.
 pub struct Announced<'a> {
     world: &'a World,
     config: &'a Config,
     announcement: &'a Announcement,
-    progress: &'a BTreeMap<IpNet, Progress>,
+    progress: &'a Prefixes,
     /// Prefixes that would make a condition True if a node showed them.
     pub unconfirmed: BTreeSet<IpNet>,
     /// By pool, in the order of [`Config`].
@@ -38,14 +47,14 @@ pub struct Tally {
 impl Tally {
     const SHOWN: usize = 3;
 
-    fn count(&mut self, name: String, status: &str) {
+    fn count(&mut self, name: &ObjectName, status: &str) {
         self.services += 1;
         match status {
             "True" => {}
             "False" => {
                 self.not_announced += 1;
                 if self.names.len() < Self::SHOWN {
-                    self.names.push(name);
+                    self.names.push(name.to_string());
                 }
             }
             _ => self.unknown += 1,
@@ -78,12 +87,7 @@ impl Tally {
 
 impl<'a> Announced<'a> {
     /// Nothing is counted yet.
-    pub fn new(
-        world: &'a World,
-        config: &'a Config,
-        announcement: &'a Announcement,
-        progress: &'a BTreeMap<IpNet, Progress>,
-    ) -> Self {
+    pub fn new(world: &'a World, config: &'a Config, announcement: &'a Announcement, progress: &'a Prefixes) -> Self {
         let (pools, advertisements) = (BTreeMap::new(), BTreeMap::new());
         Self { world, config, announcement, progress, unconfirmed: BTreeSet::new(), pools, advertisements }
     }
@@ -92,21 +96,22 @@ impl<'a> Announced<'a> {
     /// writes no Service.
     pub fn verdict(&mut self, seated: &Seated) -> Verdict<'static> {
         let verdict = self.judge(seated);
-        let name = &seated.service.meta.name;
-        let addresses = || seated.kept().iter();
-        let pools: BTreeSet<usize> = addresses().filter_map(|address| self.config.pools.index_of(*address)).collect();
-        for pool in pools {
-            if self.config.pools.get(pool).is_some_and(|pool| pool.announce) {
-                self.pools.entry(pool).or_default().count(name.to_string(), verdict.status());
-            }
+        let (mut pools, mut advertisements) = (Vec::new(), Vec::new());
+        for address in seated.kept() {
+            pools.extend(self.config.pools.index_of(*address));
+            self.for_each_prefix(*address, |prefix| {
+                let requests = self.announcement.routes.get(&prefix).into_iter().flat_map(|route| &route.requests);
+                advertisements.extend(requests.map(|request| request.advertisement));
+            });
         }
-        let routes = addresses()
-            .flat_map(|address| self.prefixes(*address))
-            .filter_map(|prefix| self.announcement.routes.get(&prefix));
-        let advertisements: BTreeSet<usize> =
-            routes.flat_map(|route| &route.requests).map(|request| request.advertisement).collect();
-        for advertisement in advertisements {
-            self.advertisements.entry(advertisement).or_default().count(name.to_string(), verdict.status());
+        let is_meant = |pool: &usize| self.config.pools.get(*pool).is_some_and(|pool| pool.announce);
+        pools.retain(is_meant);
+        for (list, tallies) in [(pools, &mut self.pools), (advertisements, &mut self.advertisements)] {
+            for (place, index) in list.iter().enumerate() {
+                if !list.iter().take(place).any(|earlier| earlier == index) {
+                    tallies.entry(*index).or_default().count(&seated.service.meta.name, verdict.status());
+                }
+            }
         }
         verdict
     }
@@ -157,14 +162,12 @@ impl<'a> Announced<'a> {
         let known =
             service.value.conditions.iter().find(|known| known.type_ == names::ANNOUNCED && known.status == "True");
         let was_seen = known.is_some_and(|known| known.message.split("; ").next() == Some(&head));
-        let unseen: Vec<IpNet> = match was_seen {
-            true => Vec::new(),
-            false => addresses
-                .iter()
-                .filter(|address| self.progress(**address) < Progress::Seen)
-                .flat_map(|address| self.prefixes(*address))
-                .collect(),
-        };
+        let mut unseen = Vec::new();
+        if !was_seen {
+            for address in addresses.iter().filter(|address| self.progress(**address) < Progress::Seen) {
+                self.for_each_prefix(*address, |prefix| unseen.push(prefix));
+            }
+        }
         if !unseen.is_empty() {
             self.unconfirmed.extend(unseen);
             let so_far =
@@ -177,7 +180,7 @@ impl<'a> Announced<'a> {
         }
     }
 
-    fn unknown(&self, so_far: &'static str, service: &crate::world::ObjectName) -> Verdict<'static> {
+    fn unknown(&self, so_far: &'static str, service: &ObjectName) -> Verdict<'static> {
         match self.announcement.remarks.get(service) {
             Some((reason, remark)) => Verdict::new(names::ANNOUNCED, "Unknown", *reason, format!("{so_far}; {remark}")),
             None => Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, so_far),
@@ -199,19 +202,16 @@ impl<'a> Announced<'a> {
         no(Reason::HeldBack, message)
     }
 
-    /// The prefixes that are to announce an address.
-    fn prefixes(&self, address: IpAddr) -> Vec<IpNet> {
+    fn for_each_prefix(&self, address: IpAddr, mut each: impl FnMut(IpNet)) {
         match self.announcement.aggregates.get(&address) {
-            Some(prefixes) => prefixes.iter().copied().collect(),
-            None => vec![IpNet::from(address)],
+            Some(prefixes) => prefixes.iter().copied().for_each(each),
+            None => each(IpNet::from(address)),
         }
     }
 
     fn progress(&self, address: IpAddr) -> Progress {
-        let of = |prefix: &IpNet| self.progress.get(prefix).copied().unwrap_or_default();
-        match self.announcement.aggregates.get(&address) {
-            Some(prefixes) => prefixes.iter().map(of).max().unwrap_or_default(),
-            None => of(&IpNet::from(address)),
-        }
+        let mut best = Progress::Absent;
+        self.for_each_prefix(address, |prefix| best = best.max(self.progress.get(&prefix)));
+        best
     }
 }

@@ -42,6 +42,24 @@ pub enum Progress {
     Seen,
 }
 
+/// How far the prefixes of a layout have come.
+pub struct Prefixes(Vec<(IpNet, Progress)>);
+
+impl Prefixes {
+    fn new(mut prefixes: Vec<(IpNet, Progress)>) -> Self {
+        // Quick, as it is sorted in long stretches. Of each prefix the best is the first.
+        prefixes.sort_by(|(a, of_a), (b, of_b)| a.cmp(b).then(of_b.cmp(of_a)));
+        prefixes.dedup_by_key(|(prefix, _)| *prefix);
+        Self(prefixes)
+    }
+
+    /// How far a prefix has come.
+    pub fn get(&self, prefix: &IpNet) -> Progress {
+        let place = self.0.binary_search_by(|(known, _)| known.cmp(prefix)).ok();
+        place.and_then(|place| self.0.get(place)).map(|(_, progress)| *progress).unwrap_or_default()
+    }
+}
+
 /// What is known of the sessions and prefixes of all hosts.
 pub struct Daemons<'w> {
     nodes: HashMap<&'w str, Daemon<'w>>,
@@ -106,23 +124,17 @@ impl<'w> Daemons<'w> {
     }
 
     /// How far each prefix of a layout has come.
-    pub fn progress(&self, layout: &'w Layout) -> BTreeMap<IpNet, Progress> {
-        let mut progress: BTreeMap<IpNet, Progress> = BTreeMap::new();
+    pub fn progress(&self, layout: &'w Layout) -> Prefixes {
+        let mut prefixes = Vec::new();
         for (host_nodes, vrf, key, session) in self.sessions(layout) {
             let best = host_nodes.iter().map(|node| self.of_session(node, vrf, key)).max().unwrap_or_default();
-            for prefix in session.routes.keys() {
-                let known = progress.entry(*prefix).or_default();
-                *known = best.max(*known);
-            }
             let up = host_nodes.iter().filter(|node| self.of_session(node, vrf, key) == Progress::Up);
             let running: BTreeSet<&[IpNet]> = up.filter_map(|node| self.nodes.get(node)?.running).collect();
-            for prefix in
-                session.routes.keys().filter(|prefix| running.iter().any(|list| list.binary_search(prefix).is_ok()))
-            {
-                progress.insert(*prefix, Progress::Seen);
-            }
+            let is_seen = |prefix: &IpNet| running.iter().any(|list| list.binary_search(prefix).is_ok());
+            let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
+            prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));
         }
-        progress
+        Prefixes::new(prefixes)
     }
 
     /// Nodes whose FRRNodeState may show prefixes that are not known to be announced, one for each object that has any.
