@@ -93,7 +93,7 @@ reasons! {
     Unconfirmed: "The addresses are in FRRConfigurations; FRR-K8s has not reported yet that they are announced. It reports sessions within 2 min, and what FRR runs every 30 s.",
     NoSession: "No BGP session that carries the address is established; on a RouterPeer: some of its sessions are not. Ask the router, and on the node `vtysh -c 'show bgp neighbors'`.",
     Established: "All sessions with the peer are established.",
-    NotAnnounced: "Some Services of the object are not announced; the message names the first of them.",
+    NotAnnounced: "Some prefixes of the object that are to be announced are not; the message names the first of them, and the conditions of their Services say why.",
     NodeRefuses: "FRR-K8s does not take what it is given on the nodes named: the message has its own words. These nodes go on with what they had before.",
     SecretOnTrial: "The Secret with the session's password is new to the peer: one node uses it first, and the others follow in a few seconds if FRR-K8s has nothing to say against it.",
     PasswordSecret: "The Secret with the session's password is missing or FRR-K8s can't use it, so the session is left out where that was seen. It is tried again on one node after a minute, or as soon as the Secret or the peer changes.",

@@ -60,7 +60,8 @@ pub fn plan(world: &World) -> Plan {
     let progress = daemons.progress(&layout);
     let mut announced = Announced::new(world, &config, &announcement, &progress);
     report::services(world, &allocation, &mut announced, &mut writes);
-    let Announced { pools, advertisements, unconfirmed, .. } = announced;
+    let unconfirmed = announced.unconfirmed;
+    let (pools, advertisements) = report::tallies(&config, &announcement, &progress);
     let known = Known { pools, advertisements, peers: daemons.of_peers(&config, &hosts, &sessions) };
     report::objects(world, &config, &allocation, &sessions, &known, &findings, &mut writes);
     let fulfilled = fulfilled(world, unfinished, &writes);

@@ -20,7 +20,7 @@ use crate::{
     world::{ObjectName, World},
 };
 
-/// The conditions about announcing of all Services, one after the other, and what they come to.
+/// The conditions about announcing of Services, one after the other.
 pub struct Announced<'a> {
     world: &'a World,
     config: &'a Config,
@@ -28,56 +28,64 @@ pub struct Announced<'a> {
     progress: &'a Prefixes,
     /// Prefixes that would make a condition True if a node showed them.
     pub unconfirmed: BTreeSet<IpNet>,
-    /// By pool, in the order of [`Config`].
-    pub pools: BTreeMap<usize, Tally>,
-    /// By advertisement, in the order of [`Config`].
-    pub advertisements: BTreeMap<usize, Tally>,
 }
 
-/// What is known of some Services.
+/// What is known of the prefixes of a pool or advertisement that are to be announced.
 #[derive(Default)]
 pub struct Tally {
-    services: usize,
+    prefixes: usize,
     unknown: usize,
     not_announced: usize,
     /// The first few of these.
-    names: Vec<String>,
+    first: Vec<IpNet>,
+}
+
+/// Counts by pool and by advertisement, in the order of [`Config`].
+pub fn tallies(
+    config: &Config,
+    announcement: &Announcement,
+    progress: &Prefixes,
+) -> (BTreeMap<usize, Tally>, BTreeMap<usize, Tally>) {
+    let (mut pools, mut advertisements): (BTreeMap<usize, Tally>, BTreeMap<usize, Tally>) = Default::default();
+    for ((prefix, route), progress) in announcement.routes.iter().zip(progress.of_all(announcement.routes.keys())) {
+        if let Some(pool) = config.pools.index_of(prefix.addr()) {
+            pools.entry(pool).or_default().count(*prefix, progress);
+        }
+        for request in &route.requests {
+            advertisements.entry(request.advertisement).or_default().count(*prefix, progress);
+        }
+    }
+    (pools, advertisements)
 }
 
 impl Tally {
     const SHOWN: usize = 3;
 
-    fn count(&mut self, name: &ObjectName, status: &str) {
-        self.services += 1;
-        match status {
-            "True" => {}
-            "False" => {
+    fn count(&mut self, prefix: IpNet, progress: Progress) {
+        self.prefixes += 1;
+        match progress {
+            Progress::Up | Progress::Seen => {}
+            Progress::Unknown => self.unknown += 1,
+            Progress::Absent | Progress::Refused | Progress::Down => {
                 self.not_announced += 1;
-                if self.names.len() < Self::SHOWN {
-                    self.names.push(name.to_string());
+                if self.first.len() < Self::SHOWN {
+                    self.first.push(prefix);
                 }
             }
-            _ => self.unknown += 1,
         }
     }
 
-    /// The condition of the object that they have in common.
+    /// The condition of the object that they have in common; none if nothing of it is to be announced.
     pub fn verdict(&self) -> Option<Verdict<'static>> {
-        let Self { services, unknown, not_announced, names } = self;
-        let of = |count: usize| {
-            if count == *services && count == 1 {
-                "its Service".to_owned()
-            } else {
-                format!("{count} of {services} Services")
-            }
-        };
+        let Self { prefixes, unknown, not_announced, first } = self;
         let (status, reason, message) = match (not_announced, unknown) {
-            _ if *services == 0 => return None,
-            (0, 0) => ("True", Reason::Announced, "all of its Services are announced".to_owned()),
-            (0, _) => ("Unknown", Reason::Unconfirmed, "of some of its Services it is not known yet".to_owned()),
+            _ if *prefixes == 0 => return None,
+            (0, 0) => ("True", Reason::Announced, "an established session carries each of its prefixes".to_owned()),
+            (0, _) => ("Unknown", Reason::Unconfirmed, "FRR-K8s has not reported every session yet".to_owned()),
             (count, _) => {
-                let more = if *count > names.len() { ", …" } else { "" };
-                let message = format!("{} not announced: {}{more}; see their conditions", of(*count), names.join(", "));
+                let more = if *count > first.len() { ", …" } else { "" };
+                let list = first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let message = format!("{count} of {prefixes} prefixes not announced: {list}{more}; see the Services");
                 ("False", Reason::NotAnnounced, message)
             }
         };
@@ -86,37 +94,14 @@ impl Tally {
 }
 
 impl<'a> Announced<'a> {
-    /// Nothing is counted yet.
+    /// Nothing is unconfirmed yet.
     pub fn new(world: &'a World, config: &'a Config, announcement: &'a Announcement, progress: &'a Prefixes) -> Self {
-        let (pools, advertisements) = (BTreeMap::new(), BTreeMap::new());
-        Self { world, config, announcement, progress, unconfirmed: BTreeSet::new(), pools, advertisements }
+        Self { world, config, announcement, progress, unconfirmed: BTreeSet::new() }
     }
 
     /// The condition of a Service. Which nodes and how many sessions is not part of it, so that a node's coming or going
     /// writes no Service.
     pub fn verdict(&mut self, seated: &Seated) -> Verdict<'static> {
-        let verdict = self.judge(seated);
-        let (mut pools, mut advertisements) = (Vec::new(), Vec::new());
-        for address in seated.kept() {
-            pools.extend(self.config.pools.index_of(*address));
-            self.for_each_prefix(*address, |prefix| {
-                let requests = self.announcement.routes.get(&prefix).into_iter().flat_map(|route| &route.requests);
-                advertisements.extend(requests.map(|request| request.advertisement));
-            });
-        }
-        let is_meant = |pool: &usize| self.config.pools.get(*pool).is_some_and(|pool| pool.announce);
-        pools.retain(is_meant);
-        for (list, tallies) in [(pools, &mut self.pools), (advertisements, &mut self.advertisements)] {
-            for (place, index) in list.iter().enumerate() {
-                if !list.iter().take(place).any(|earlier| earlier == index) {
-                    tallies.entry(*index).or_default().count(&seated.service.meta.name, verdict.status());
-                }
-            }
-        }
-        verdict
-    }
-
-    fn judge(&mut self, seated: &Seated) -> Verdict<'static> {
         let no = |reason, message: &str| Verdict::new(names::ANNOUNCED, "False", reason, message.to_owned());
         let service = seated.service;
         if let Some((reason, message)) = self.announcement.silent.get(&service.meta.name) {
@@ -129,9 +114,9 @@ impl<'a> Announced<'a> {
             service.value.addresses.contains(address)
                 && self.config.pools.of(**address).is_none_or(|pool| pool.announce)
         };
-        let meant: Vec<IpAddr> = seated.kept().iter().filter(is_meant).copied().collect();
+        let meant = || seated.kept().iter().filter(is_meant).copied();
         // The address that is behind the others speaks for all.
-        let Some((progress, address)) = meant.iter().map(|address| (self.progress(*address), *address)).min() else {
+        let Some((progress, address)) = meant().map(|address| (self.progress(address), address)).min() else {
             return self.unknown("FRRConfigurations announce it", &service.meta.name);
         };
         match progress {
@@ -150,7 +135,10 @@ impl<'a> Announced<'a> {
                 "FRRConfigurations announce it; FRR-K8s has not reported the sessions yet",
                 &service.meta.name,
             ),
-            Progress::Up | Progress::Seen => self.confirmed(seated, &meant),
+            Progress::Up | Progress::Seen => {
+                let addresses: Vec<IpAddr> = meant().collect();
+                self.confirmed(seated, &addresses)
+            }
         }
     }
 

@@ -53,6 +53,15 @@ impl Prefixes {
         Self(prefixes)
     }
 
+    /// How far each of many prefixes has come, which ascend.
+    pub fn of_all<'p>(&'p self, prefixes: impl Iterator<Item = &'p IpNet>) -> impl Iterator<Item = Progress> {
+        let mut rest = self.0.iter().peekable();
+        prefixes.map(move |prefix| {
+            while rest.next_if(|(known, _)| known < prefix).is_some() {}
+            rest.peek().filter(|(known, _)| known == prefix).map(|(_, progress)| *progress).unwrap_or_default()
+        })
+    }
+
     /// How far a prefix has come.
     pub fn get(&self, prefix: &IpNet) -> Progress {
         let place = self.0.binary_search_by(|(known, _)| known.cmp(prefix)).ok();

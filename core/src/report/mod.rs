@@ -6,7 +6,7 @@ mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-pub use announced::{Announced, Tally};
+pub use announced::{Announced, Tally, tallies};
 use clarion_api::{
     Condition, Timestamp,
     advertisement::LoadBalancerAdvertisementStatus,

@@ -59,11 +59,6 @@ impl<'a> Verdict<'a> {
         })
     }
 
-    /// `True`, `False` or `Unknown`.
-    pub fn status(&self) -> &'static str {
-        self.status
-    }
-
     /// What to tell if this takes the place of another condition: that something known to be right is wrong now, or right
     /// again; and what others did, or FRR-K8s refuses, as soon as it is known.
     pub fn event(&self, before: Option<&Condition>) -> Option<Event> {

@@ -142,7 +142,7 @@ fn what_a_daemon_refuses_is_told_in_its_words_and_not_written_again() {
     let conditions = &pool.value.status.as_ref().unwrap().conditions;
     let condition = conditions.iter().find(|c| c.type_ == "Announced").unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "NotAnnounced"));
-    assert_eq!(condition.message, "its Service not announced: ns/web; see their conditions");
+    assert_eq!(condition.message, "1 of 1 prefixes not announced: 10.0.0.0/32; see the Services");
 }
 
 #[test]
