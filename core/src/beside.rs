@@ -10,7 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    admit::Named, compose::Layout, hosts::Hosts, layer::Layer, others::Others, transition, transition::Writes,
+    admit::Named,
+    compose::Layout,
+    hosts::Hosts,
+    layer::{Content, Layer, Router},
+    others::Others,
+    transition,
+    transition::Writes,
     world::ObjectName,
 };
 
@@ -88,18 +94,28 @@ fn at_odds<'c>(
 }
 
 /// Has all but one of the objects that are at odds with others on a host let go of it. That one is written next, and whatever
-/// else is for the host after that.
+/// else is for the host after that: an object for this host alone takes everything that the host is to have, until the others
+/// are there, because as soon as it is written the daemon goes on.
 fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTreeMap<&str, BTreeSet<&str>>) -> Writes {
-    let narrowed = narrowed(target, at_odds);
+    let narrowed = narrowed(current, target, at_odds);
     let stays = |name: &str, host: &str| target.get(name).is_some_and(|layer| layer.hosts.contains(host));
     let mut alone: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (host, names) in at_odds.iter().filter(|(_, names)| names.len() == 1) {
         alone.extend(
-            names.iter().filter(|name| !narrowed.contains(*name) && stays(name, host)).map(|name| (*name, *host)),
+            names
+                .iter()
+                .filter(|name| !narrowed.contains(*name))
+                .filter(|name| stays(name, host) || can_hold(current, target, name, host))
+                .map(|name| (*name, *host)),
         );
     }
     let is_alone = |name: &str, host: &String| alone.contains(&(name, host.as_str()));
-    for (name, _) in &alone {
+    for (name, host) in &alone {
+        if can_hold(current, target, name, host) {
+            let everything = Layer { hosts: BTreeSet::from([(*host).to_owned()]), content: everything(target, host) };
+            writes.insert((*name).to_owned(), Some(everything));
+            continue;
+        }
         // What its other hosts still wait for, it can't have either.
         let goal = target.get(*name).filter(|layer| layer.hosts.iter().all(|host| is_alone(name, host)));
         if let (false, Some(goal)) = (writes.contains_key(*name), goal) {
@@ -107,8 +123,11 @@ fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTree
         }
     }
     writes.retain(|name, goal| {
+        // What is to stay waits until the others have let go.
+        let mut at_odds_on = at_odds.iter().filter(|(_, names)| names.contains(name.as_str()));
         let mut hosts = goal.iter().flat_map(|layer| &layer.hosts);
-        hosts.all(|host| !at_odds.contains_key(host.as_str()) || is_alone(name, host))
+        at_odds_on.all(|(host, _)| alone.contains(&(name, *host)))
+            && hosts.all(|host| !at_odds.contains_key(host.as_str()) || is_alone(name, host))
     });
     for name in narrowed {
         let Some(there) = current.get(name) else { continue };
@@ -121,13 +140,19 @@ fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTree
 }
 
 /// The objects that let go of every host on which they are at odds with others: all but one for each host.
-fn narrowed<'c>(target: &Layout, at_odds: &BTreeMap<&'c str, BTreeSet<&'c str>>) -> BTreeSet<&'c str> {
+fn narrowed<'c>(
+    current: &Layout,
+    target: &Layout,
+    at_odds: &BTreeMap<&'c str, BTreeSet<&'c str>>,
+) -> BTreeSet<&'c str> {
     let mut narrowed = BTreeSet::new();
     loop {
         let before = narrowed.len();
         for (host, names) in at_odds {
             let of_target = |name: &str| target.get(name).filter(|layer| layer.hosts.contains(*host));
-            let may_stay = names.iter().filter(|name| !narrowed.contains(*name) && of_target(name).is_some());
+            let may_stay = names.iter().filter(|name| {
+                !narrowed.contains(*name) && (of_target(name).is_some() || can_hold(current, target, name, host))
+            });
             // The one with most routes, so that fewest are away until the others are back.
             let keeper =
                 may_stay.max_by_key(|name| of_target(name).map(|layer| layer.content.prefixes().count())).copied();
@@ -137,4 +162,29 @@ fn narrowed<'c>(target: &Layout, at_odds: &BTreeMap<&'c str, BTreeSet<&'c str>>)
             return narrowed;
         }
     }
+}
+
+/// Whether an object is for one host alone, and that is to have something.
+fn can_hold(current: &Layout, target: &Layout, name: &str, host: &str) -> bool {
+    let is_for = |layer: &Layer| layer.hosts.contains(host);
+    current.get(name).is_some_and(|layer| layer.hosts.len() == 1 && is_for(layer)) && target.values().any(is_for)
+}
+
+/// All that a host is to have.
+fn everything(target: &Layout, host: &str) -> Content {
+    let mut all = Content::default();
+    for layer in target.values().filter(|layer| layer.hosts.contains(host)) {
+        all.bfd_profiles.extend(layer.content.bfd_profiles.clone());
+        for (vrf, router) in &layer.content.routers {
+            let united = all.routers.entry(vrf.clone()).or_insert_with(|| Router::new(router.asn));
+            united.id = united.id.take().or_else(|| router.id.clone());
+            for (key, session) in &router.sessions {
+                let united = united.sessions.entry(key.clone()).or_insert_with(|| session.clone());
+                united.routes.extend(session.routes.clone());
+                united.bfd_profile = united.bfd_profile.take().or_else(|| session.bfd_profile.clone());
+                united.next_hop = united.next_hop.take().or_else(|| session.next_hop.clone());
+            }
+        }
+    }
+    all
 }

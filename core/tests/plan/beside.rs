@@ -319,6 +319,54 @@ fn a_node_that_others_broke_keeps_what_it_has_while_others_go_on() {
     assert_eq!(routes(&world, "a")["192.0.2.1"].len(), 2, "mended, the node has everything");
 }
 
+#[rstest]
+#[case::at_rest(json!({}))]
+#[case::parked(json!({"holdTime": "9s", "keepaliveTime": "3s"}))]
+fn what_nobody_is_at_odds_with_stays_while_a_node_yields(#[case] our: Value) {
+    let mut world = two_peers();
+    service(&mut world, "local", 2, &[Family::V4]);
+    let name = ObjectName::new("ns", "local");
+    edit(&mut world.services, &name, |service| service.value.is_local = true);
+    edit(&mut world.endpoint_slices, &name, |slice| {
+        slice.value.endpoints.iter_mut().for_each(|endpoint| endpoint.node = Some("a".into()));
+    });
+    peer_with(&mut world, json!({}));
+    settle(&mut world);
+    let before = routes(&world, "a")["192.0.2.2"].clone();
+    assert_eq!(before.len(), 2);
+    let selector = json!({"matchLabels": {"rack": "1"}});
+    theirs(&mut world, "frr-k8s-system", "user", with_session(selector, json!({}), json!({"port": 1179})));
+    peer_with(&mut world, our);
+    let is_parked = |world: &World| world.configurations.iter().any(|c| c.meta.name.name.starts_with("clarion-park-"));
+    let mut labelled = false;
+    for round in 0.. {
+        assert!(round < 30, "it does not settle");
+        let writes = plan(&world).writes;
+        // With base and overlay in one parking object, if the change takes that.
+        if !labelled && (is_parked(&world) || configurations(&writes).is_empty()) {
+            labelled = true;
+            edit(&mut world.nodes, &ObjectName::cluster("a"), |node| {
+                node.meta.labels.insert("rack".to_owned(), "1".to_owned());
+            });
+            assert!(merged(&world, "a").is_err());
+            continue;
+        }
+        if writes.is_empty() {
+            break;
+        }
+        for write in &writes {
+            if webhook(&world, write).is_err() {
+                continue;
+            }
+            replay::land(&mut world, write);
+            if merged(&world, "a").is_ok() {
+                assert_eq!(routes(&world, "a").get("192.0.2.2"), Some(&before), "after {write:?}");
+            }
+        }
+    }
+    assert!(labelled && routes(&world, "a")["192.0.2.1"].is_empty());
+}
+
 mod adoption {
     use super::*;
 
