@@ -177,7 +177,7 @@ impl Writer {
                 let seconds = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0);
                 Err(Failed {
                     // Client errors are decided before anything is stored; server errors may come from after that.
-                    certain: (400..500).contains(&status.code),
+                    certain: (400..500).contains(&status.code) || is_not_admitted(&status.message),
                     code: Some(status.code),
                     failure: Failure {
                         refused: (400..500).contains(&status.code) && !matches!(status.code, 404 | 409 | 429),
@@ -191,6 +191,11 @@ impl Writer {
             Err(_) => Err(Failed::unknown(format!("no answer within {:?}", self.timing.client))),
         }
     }
+}
+
+/// Whether a webhook that the API server has to ask could not be asked (`ErrCallingWebhook`), so that nothing was stored.
+fn is_not_admitted(message: &str) -> bool {
+    message.starts_with("Internal error occurred: failed calling webhook")
 }
 
 struct Failed {
