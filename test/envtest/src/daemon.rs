@@ -51,6 +51,12 @@ impl Daemon {
         std::fs::read_to_string(&self.configuration).unwrap_or_default()
     }
 
+    /// How often it could not convert what it was given, whether or not it came to report that.
+    #[must_use]
+    pub fn failed_conversions(&self) -> usize {
+        self.process.log().matches("failed to convert the config").count()
+    }
+
     /// The prefixes that FRR is told to originate.
     #[must_use]
     pub fn networks(&self) -> Vec<String> {

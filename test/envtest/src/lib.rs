@@ -4,6 +4,7 @@
 //! process that started it, even if that panics or is killed.
 
 mod control_plane;
+mod conversions;
 mod converter;
 mod daemon;
 mod frr_conf;
@@ -17,6 +18,7 @@ pub mod wait;
 mod webhook;
 
 pub use control_plane::{ControlPlane, manifests};
+pub use conversions::{Conversions, Failure};
 pub use converter::{Conversion, Converter, Load};
 pub use daemon::Daemon;
 pub use frr_conf::{Announced, FrrConf, FrrNeighbor, FrrRouter};

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kube::core::DynamicObject;
 
@@ -13,6 +13,8 @@ use crate::{
 pub struct Webhook {
     /// The process.
     pub process: Process,
+    directory: PathBuf,
+    port: u16,
 }
 
 /// Where the process looks for its certificate, below the directory for temporary files.
@@ -31,21 +33,43 @@ impl Webhook {
         std::fs::create_dir_all(&certificates)?;
         let certificate = write_certificate(&certificates)?;
         let port = free_port()?;
-        let process = Process::start(
-            "FRR-K8s's webhook",
-            &directory.join("log"),
-            tools("frr-k8s")?.join("statuscleaner"),
-            [
-                "--namespace=frr-k8s-system".to_owned(),
-                "--disable-cert-rotation".to_owned(),
-                format!("--webhook-port={port}"),
-            ],
-            [("KUBECONFIG", control_plane.kubeconfig()), ("TMPDIR", directory.clone())],
-        )?;
+        let process = process(control_plane, &directory, port)?;
         control_plane.apply(&[configuration(port, &certificate)?]).await?;
-        let mut this = Self { process };
+        let mut this = Self { process, directory, port };
         this.answers(control_plane).await?;
         Ok(this)
+    }
+
+    /// Has the API server wait for its answers for so long, and refuse the write then.
+    ///
+    /// # Errors
+    /// If the API server can't be told.
+    pub fn set_timeout(&self, control_plane: &ControlPlane, seconds: u8) -> Result<(), Error> {
+        let patch = format!(r#"[{{"op": "add", "path": "/webhooks/0/timeoutSeconds", "value": {seconds}}}]"#);
+        let webhook = ["validatingwebhookconfiguration", "frr-k8s-validating-webhook-configuration"];
+        control_plane.kubectl(&["patch", webhook[0], webhook[1], "--type=json", "-p", &patch]).map(drop)
+    }
+
+    /// Ends the process, the hard way. The API server goes on asking it.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub async fn stop(&mut self) -> Result<(), Error> {
+        self.process.signal("KILL")?;
+        let ended = wait::until("its end", async || match self.process.exited() {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        ended.await.map_err(|why| self.process.not_up(&why))
+    }
+
+    /// Starts the process again after [`Webhook::stop`], where it was. Returns when it answers.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn start_again(&mut self, control_plane: &ControlPlane) -> Result<(), Error> {
+        self.process = process(control_plane, &self.directory, self.port)?;
+        self.answers(control_plane).await
     }
 
     /// Waits until it refuses what can't be merged.
@@ -74,6 +98,20 @@ impl Webhook {
         ])?;
         Ok(())
     }
+}
+
+fn process(control_plane: &ControlPlane, directory: &Path, port: u16) -> Result<Process, Error> {
+    Process::start(
+        "FRR-K8s's webhook",
+        &directory.join("log"),
+        tools("frr-k8s")?.join("statuscleaner"),
+        [
+            "--namespace=frr-k8s-system".to_owned(),
+            "--disable-cert-rotation".to_owned(),
+            format!("--webhook-port={port}"),
+        ],
+        [("KUBECONFIG", control_plane.kubeconfig()), ("TMPDIR", directory.to_owned())],
+    )
 }
 
 /// Writes a certificate and its key, and returns the certificate.
