@@ -10,6 +10,7 @@
 
 mod admit;
 mod allocation;
+mod beside;
 mod cluster;
 mod commands;
 mod crds;
