@@ -5,7 +5,7 @@ use std::{future::Future, path::PathBuf};
 use clap::Args;
 use clarion_api::Timestamp;
 use clarion_core::World;
-use kube::Client;
+use kube::{Client, config::Kubeconfig};
 
 use super::{
     manifests::{self, Manifests, Other},
@@ -46,6 +46,18 @@ impl Source {
     /// Whether manifests are looked at, and no cluster.
     pub fn is_offline(&self) -> bool {
         self.path.is_some()
+    }
+
+    /// Where it looks, in words.
+    pub fn place(&self) -> String {
+        match &self.path {
+            Some(path) => format!("manifests in {}", path.display()),
+            None if of_pod().is_some() => "the cluster of this Pod".to_owned(),
+            None => {
+                let context = Kubeconfig::read().ok().and_then(|found| found.current_context);
+                context.map_or_else(|| "the cluster".to_owned(), |name| format!("context {name}"))
+            }
+        }
     }
 
     /// The manifests.
@@ -97,11 +109,14 @@ pub async fn client() -> Result<Client, Error> {
     Ok(Client::try_from(config().await?)?)
 }
 
+/// The cluster that the process runs in as a Pod, unless it is told of another.
+fn of_pod() -> Option<kube::Config> {
+    std::env::var_os("KUBECONFIG").is_none().then(kube::Config::incluster_env)?.ok()
+}
+
 /// In a Pod, the API server by its address, which needs no DNS; else what the kubeconfig says.
 pub async fn config() -> Result<kube::Config, Error> {
-    if std::env::var_os("KUBECONFIG").is_none()
-        && let Ok(config) = kube::Config::incluster_env()
-    {
+    if let Some(config) = of_pod() {
         return Ok(config);
     }
     kube::Config::infer().await.map_err(|error| Error::Config(error.to_string()))

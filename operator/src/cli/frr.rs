@@ -120,6 +120,16 @@ pub fn routes_to(object: &Object<Configuration>, address: IpAddr) -> Vec<Route> 
     routes
 }
 
+/// The prefixes that an FRRConfiguration announces to anybody.
+pub fn prefixes(object: &Object<Configuration>) -> BTreeSet<IpNet> {
+    if object.value.ours {
+        return object.value.layer.content.prefixes().collect();
+    }
+    let config = alone(object).unwrap_or_default();
+    let neighbors = config.routers.values().flat_map(|router| router.neighbors.values());
+    neighbors.flat_map(|neighbor| neighbor.announced().map(|(prefix, _)| *prefix)).collect()
+}
+
 /// The neighbors of an FRRConfiguration, each with the number of routes that are offered to it.
 pub fn neighbors(object: &Object<Configuration>) -> Vec<(Neighbor, usize)> {
     if object.value.ours {

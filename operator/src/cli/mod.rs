@@ -10,6 +10,7 @@ mod duration;
 mod explain;
 mod findings;
 mod frr;
+mod graph;
 mod import;
 mod manifests;
 mod neighbor;
@@ -52,6 +53,7 @@ enum Command {
     Check(check::Check),
     Diff(diff::Diff),
     Explain(explain::Explain),
+    Graph(graph::Graph),
     Pools(pools::Pools),
     Addresses(addresses::Addresses),
     Reserve(reserve::Reserve),
@@ -77,6 +79,8 @@ enum Error {
     Diff(#[from] diff::Error),
     #[error(transparent)]
     Explain(#[from] explain::Error),
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
     #[error(transparent)]
     View(#[from] view::Error),
     #[error(transparent)]
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => finding(check.execute().map_err(Error::from)),
         Command::Diff(diff) => finding(diff.execute().map_err(Error::from)),
         Command::Explain(explain) => done(explain.execute().map_err(Error::from)),
+        Command::Graph(graph) => done(graph.execute().map_err(Error::from)),
         Command::Pools(pools) => done(pools.execute().map_err(Error::from)),
         Command::Addresses(addresses) => done(addresses.execute().map_err(Error::from)),
         Command::Reserve(reserve) => done(reserve.execute().map_err(Error::from)),

@@ -81,19 +81,19 @@ struct Services {
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct ServiceRow {
-    severity: Level,
+pub struct ServiceRow {
+    pub severity: Level,
     service: String,
-    reason: String,
-    message: String,
+    pub reason: String,
+    pub message: String,
 }
 
 /// What failed on some nodes.
 #[derive(Serialize)]
-struct NodeRow {
-    nodes: BTreeSet<String>,
-    failed: &'static str,
-    message: String,
+pub struct NodeRow {
+    pub nodes: BTreeSet<String>,
+    pub failed: &'static str,
+    pub message: String,
 }
 
 impl Status {
@@ -242,7 +242,7 @@ fn peers(prospect: &Prospect) -> Vec<PeerRow> {
 }
 
 /// What daemons said that failed, and what would fail if they merged what there is.
-fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
+pub fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
     let mut found: BTreeMap<(&'static str, String), BTreeSet<String>> = BTreeMap::new();
     for object in prospect.world.node_states.iter() {
         let (state, node) = (&object.value, &object.meta.name.name);
@@ -293,7 +293,7 @@ impl Services {
 }
 
 /// What a Service lacks that it is to have.
-fn lacks(service: &Object<Service>) -> Option<ServiceRow> {
+pub fn lacks(service: &Object<Service>) -> Option<ServiceRow> {
     let not = |type_: &str| {
         service.value.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "False")
     };

@@ -102,7 +102,8 @@ pub struct Prospect {
 }
 
 impl Prospect {
-    fn of(world: World, offline: bool) -> Result<Self, Error> {
+    /// What comes of a world.
+    pub fn of(world: World, offline: bool) -> Result<Self, Error> {
         let mut next = world.clone();
         replay::settle(&mut next)?;
         let findings = plan(&next).findings;

@@ -5,7 +5,7 @@ use std::process::Output;
 use crate::*;
 
 /// What is there when all is well: three nodes in two racks, users' own FRRConfiguration on one of them.
-const WELL: &str = r#"
+pub(crate) const WELL: &str = r#"
 {apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {kubernetes.io/hostname: node-a, rack: r1}}}
 ---
 {apiVersion: v1, kind: Node, metadata: {name: node-b, labels: {kubernetes.io/hostname: node-b, rack: r1}}}
@@ -69,7 +69,7 @@ spec:
 "#;
 
 /// Much that is not.
-const ILL: &str = r#"
+pub(crate) const ILL: &str = r#"
 ---
 apiVersion: clarionlb.io/v1beta1
 kind: LoadBalancerPool

@@ -4,6 +4,7 @@
 mod allocation;
 mod commands;
 mod golden;
+mod graph;
 mod import;
 mod node;
 mod render;
