@@ -81,6 +81,7 @@ reasons! {
     ConflictingRequest: "What the Service asks for contradicts itself; the message names both sides. The Service keeps what it has.",
     AddressNotAvailable: "The address that the Service or the reservation asks for can't be had now; the message says why. It is given as soon as it can be.",
     NoPool: "No pool can give the Service or the reservation an address; the message says why of each.",
+    Undone: "Somebody changed an FRRConfiguration that Clarion wrote. That was undone: write an FRRConfiguration of your own, which FRR-K8s merges with it.",
     Reserved: "The reservation holds every address that it asks for.",
     Deleting: "The Service is being deleted: it gets nothing new.",
     NoAdvertisement: "No LoadBalancerAdvertisement fits the Service.",

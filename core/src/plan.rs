@@ -15,7 +15,7 @@ use crate::{
     report::{self, Announced, Daemons, Known},
     session,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
-    write::{ConfigurationWrite, Precondition, Write},
+    write::{ConfigurationWrite, Event, Precondition, Write},
 };
 
 /// The writes that are safe now, and what is to be told.
@@ -181,5 +181,12 @@ fn write(
     defaulted.set_defaults();
     let equal = defaulted == known.value.spec && labels == known.meta.labels && annotations == known.value.annotations;
     let precondition = Precondition::of(&known.meta);
-    (!equal).then_some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec })
+    let event = known.value.edited_by.as_ref().map(|by| Event {
+        warning: true,
+        reason: Reason::Undone,
+        message: format!(
+            "{by} changed this object, which is Clarion's; that is undone: write an FRRConfiguration of your own"
+        ),
+    });
+    (!equal).then_some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec, event })
 }

@@ -106,6 +106,8 @@ pub enum ConfigurationWrite {
         annotations: BTreeMap<String, String>,
         /// Its spec.
         spec: FrrConfigurationSpec,
+        /// What to tell those who follow the object's Events, once it is written.
+        event: Option<Event>,
     },
     /// DELETE.
     Delete {

@@ -59,14 +59,15 @@ impl Handling {
         }
     }
 
-    fn note(&self) -> Note {
-        match &self.status.message {
-            Some(message) => Note { reason: Reason::PasswordSecret, message: message.clone() },
+    fn note(&self, meanwhile: &str) -> Note {
+        let (reason, why) = match &self.status.message {
+            Some(message) => (Reason::PasswordSecret, message.clone()),
             None => {
-                let message = format!("Secret {} is tried on node {} first", self.status.name, self.first_name);
-                Note { reason: Reason::SecretOnTrial, message }
+                let why = format!("Secret {} is tried on node {} first", self.status.name, self.first_name);
+                (Reason::SecretOnTrial, why)
             }
-        }
+        };
+        Note { reason, message: format!("{meanwhile}{why}") }
     }
 
     /// Whether a session of the host must not have the Secret.
@@ -108,7 +109,11 @@ impl Secrets {
     ) -> (Password, Option<Note>) {
         let Some(handling) = self.0.get(&peer) else { return (Password::Asked, None) };
         let password = handling.password(index, host, terms, carried);
-        let note = (password != Password::Asked).then(|| handling.note());
+        let note = match &password {
+            Password::Asked => None,
+            Password::Kept(_) => Some(handling.note("the session stays as it was: ")),
+            Password::Out => Some(handling.note("")),
+        };
         (password, note)
     }
 

@@ -384,6 +384,8 @@ pub struct Configuration {
     pub layer: Layer,
     /// What of the spec matters beside ours, for the objects of others.
     pub digest: Option<Digest>,
+    /// Who else has a hand in the spec of one of ours: the name of a field manager.
+    pub edited_by: Option<String>,
 }
 
 impl Configuration {
@@ -399,11 +401,11 @@ impl Configuration {
         spec.set_defaults();
         if !ours {
             let digest = Some(Digest::new(Named { name, spec: &spec }));
-            return Self { ours, annotations, spec, layer: Layer::default(), digest };
+            return Self { ours, annotations, spec, layer: Layer::default(), digest, edited_by: None };
         }
         spec.forget_unknown();
         let layer = Layer::of(&spec);
-        Self { ours, annotations, spec, layer, digest: None }
+        Self { ours, annotations, spec, layer, digest: None, edited_by: None }
     }
 }
 

@@ -67,7 +67,13 @@ impl Writer {
                 };
                 let request = self.requests.configuration(&write);
                 let (apply, error) = self.settle::<Configuration>(&object, request, expected).await;
-                (apply, error, None)
+                let event = match write {
+                    ConfigurationWrite::Update { precondition, event: Some(event), .. } => {
+                        Some((precondition.uid, event))
+                    }
+                    _ => None,
+                };
+                (apply, error, event)
             }
             Write::ObjectStatus(write) => {
                 let request = self.requests.object_status(&write);

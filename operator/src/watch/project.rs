@@ -20,6 +20,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use serde_json::Value;
 
@@ -230,14 +231,22 @@ impl Watched for Configuration {
     fn project(source: Self::Source) -> Object<Self> {
         let (mut metadata, spec, _) = source.parts::<_, Value>();
         let annotations = metadata.annotations.take().unwrap_or_default();
+        let edited_by = metadata.managed_fields.take().into_iter().flatten().find_map(editor);
         let meta = meta(metadata);
         let value = Self::new(&meta.name, &meta.labels, annotations, spec.unwrap_or_default());
+        let value = Self { edited_by: edited_by.filter(|_| value.ours), ..value };
         Object { meta, value }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.configurations
     }
+}
+
+/// Somebody else who has set something in a spec.
+fn editor(entry: ManagedFieldsEntry) -> Option<String> {
+    let is_in_spec = entry.fields_v1.is_some_and(|fields| fields.0.get("f:spec").is_some());
+    entry.manager.filter(|manager| is_in_spec && manager != names::FIELD_MANAGER)
 }
 
 impl Watched for FrrSchema {

@@ -11,6 +11,7 @@
 mod admit;
 mod allocation;
 mod beside;
+mod closed_loop;
 mod cluster;
 mod commands;
 mod crds;
