@@ -4,7 +4,7 @@
 //! [`World::now`]. The stages, each a function from plain values to plain values:
 //!
 //! ```text
-//! World -> config -> allocate -> hosts -> session -> announce -> compose -> transition -> report -> Plan
+//! World -> config -> allocate -> hosts -> others -> session -> announce -> compose -> transition (beside others) -> report -> Plan
 //! ```
 
 pub mod address_set;
@@ -25,6 +25,7 @@ mod plan;
 pub mod replay;
 mod report;
 mod session;
+pub mod text;
 mod transition;
 pub mod world;
 mod write;

@@ -6,5 +6,4 @@ pub mod cli;
 mod lead;
 mod reconcile;
 mod telemetry;
-mod text;
 mod watch;

@@ -17,7 +17,7 @@ use clarion_api::{
     status::Status,
 };
 pub use daemons::{Daemons, PeerSessions};
-use verdict::{EVENT_MAX, Verdict, bounded};
+use verdict::{EVENT_MAX, Verdict};
 
 use crate::{
     address_set::{COUNT_MAX, Family, count_text},
@@ -25,6 +25,7 @@ use crate::{
     config::{Advertisement, Config, Pool},
     finding::{Findings, Reason, Severity},
     session::Sessions,
+    text::bounded,
     world::{Kind, Meta, ObjectName, ObjectRef, Service, World},
     write::{Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
 };

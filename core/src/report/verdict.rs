@@ -4,23 +4,12 @@ use std::borrow::Cow;
 
 use clarion_api::{Condition, Time, Timestamp};
 
-use crate::{finding::Reason, write::Event};
+use crate::{finding::Reason, text::bounded, write::Event};
 
 /// The longest message that a condition may hold (`metav1.Condition`).
 const MESSAGE_MAX: usize = 32_768;
 /// The longest note of an Event (`events.k8s.io/v1`).
 pub const EVENT_MAX: usize = 1024;
-
-/// The beginning of a text, where it is too long.
-pub fn bounded(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        let ellipsis = '…';
-        let end = (0..=bytes - ellipsis.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push(ellipsis);
-    }
-    text
-}
 
 /// A condition before it is compared with what is there.
 pub struct Verdict<'a> {

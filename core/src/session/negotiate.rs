@@ -59,7 +59,7 @@ impl<'a, 'w> Negotiation<'a, 'w> {
         let matters =
             (0..hosts.list.len()).any(|host| others.asks_what_is_there(host)) || config.peers.iter().any(has_secret);
         let carried = if matters { Carried::new(world) } else { Carried::nothing() };
-        let secrets = Secrets::new(world, config, hosts, &carried);
+        let secrets = Secrets::new(world, config, hosts, others, &carried);
         Self { carried, secrets, config, others, agreed: Vec::new(), known: BTreeMap::new(), notes: BTreeMap::new() }
     }
 

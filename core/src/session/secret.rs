@@ -12,11 +12,15 @@ use clarion_api::{
     peer::{PasswordSecretStatus, SecretState},
 };
 
-use super::{agree::Note, carried::Carried};
+use super::{
+    agree::{Note, agree},
+    carried::Carried,
+};
 use crate::{
     config::{Config, Peer, Terms, selected},
     finding::Reason,
     hosts::{Host, Hosts},
+    others::Others,
     world::{ObjectName, Outcome, World},
 };
 
@@ -89,11 +93,11 @@ pub enum Password {
 
 impl Secrets {
     /// Decides for every peer.
-    pub fn new(world: &World, config: &Config, hosts: &Hosts, carried: &Carried) -> Self {
+    pub fn new(world: &World, config: &Config, hosts: &Hosts, others: &Others, carried: &Carried) -> Self {
         let peers = config.peers.iter().enumerate().filter(|(_, peer)| peer.adopt.is_none());
         let handled = peers.filter_map(|(index, peer)| {
             let name = secret_of(&peer.terms)?;
-            Some((index, handling(world, peer, name, hosts, carried)))
+            Some((index, handling(world, peer, name, hosts, others, carried)))
         });
         Self(handled.collect())
     }
@@ -143,7 +147,7 @@ fn after(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, carried: &Carried) -> Handling {
+fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, others: &Others, carried: &Carried) -> Handling {
     let of_peer = |host: &Host| host.all(|labels| selected(&peer.nodes, labels));
     let candidates = || hosts.list.iter().enumerate().filter(|(_, host)| of_peer(host));
     let terms = |host: &Host| host.nodes.first().and_then(|node| peer.terms(peer.override_for(&node.meta.labels)));
@@ -151,12 +155,19 @@ fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, carried: &Car
     let complaint = |host: &Host| host.nodes.iter().find_map(|node| complaint(world, &node.meta.name, name));
     let complaining: BTreeMap<usize, String> =
         candidates().filter_map(|(index, host)| Some((index, complaint(host)?))).collect();
-    // One that has it already, else one whose daemon is known to be well.
+    // One that has it already, else one whose daemon is known to be well; but none where others keep the session out.
     let is_well = |host: &Host| {
         let state = |node: &ObjectName| world.node_states.get(node).map(|state| &state.value.conversion);
         host.nodes.iter().all(|node| state(&node.meta.name) == Some(&Outcome::Success))
     };
-    let first = candidates().min_by_key(|(index, host)| (!has(host), !is_well(host), *index));
+    let can_try = |index: usize, host: &Host| {
+        let beside = terms(host).zip(others.beside(index, has(host)));
+        others.fault(index).is_none()
+            && beside.is_some_and(|(terms, others)| agree(terms, others, &mut Vec::new()).is_ok())
+    };
+    let mut order: Vec<(usize, &Host)> = candidates().collect();
+    order.sort_by_cached_key(|(index, host)| (!has(host), !is_well(host), *index));
+    let first = order.into_iter().find(|(index, host)| can_try(*index, host));
     let secret = world.secrets.as_ref().map(|s| s.get(&ObjectName::new(world.frr_k8s_namespace(), name)));
     let version = secret.flatten().map(|secret| secret.meta.resource_version.clone());
     let missing = secret.is_some_and(|secret| secret.is_none());

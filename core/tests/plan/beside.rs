@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cluster::*;
 
 /// Puts an FRRConfiguration of somebody else into the world.
-fn theirs(world: &mut World, namespace: &str, named: &str, spec: Value) {
+pub fn theirs(world: &mut World, namespace: &str, named: &str, spec: Value) {
     let name = ObjectName::new(namespace, named);
     let spec: FrrConfigurationSpec = serde_json::from_value(spec).unwrap();
     let value = Configuration::new(&name, &BTreeMap::new(), BTreeMap::new(), spec);
@@ -24,7 +24,7 @@ fn theirs(world: &mut World, namespace: &str, named: &str, spec: Value) {
 }
 
 /// An FRRConfiguration with one session, for the nodes that a selector picks.
-fn with_session(selector: Value, router: Value, neighbor: Value) -> Value {
+pub fn with_session(selector: Value, router: Value, neighbor: Value) -> Value {
     let mut neighbor_object = json!({"asn": 2, "address": "192.0.2.1", "dualStackAddressFamily": true});
     let mut router_object = json!({"asn": 1});
     for (object, fields) in [(&mut neighbor_object, neighbor), (&mut router_object, router)] {

@@ -7,7 +7,10 @@ use clarion_core::{
 };
 use serde_json::json;
 
-use crate::cluster::*;
+use crate::{
+    beside::{theirs, with_session},
+    cluster::*,
+};
 
 const BAD: &str = "failed: secret tor-1 not found for neighbor 192.0.2.1";
 
@@ -220,4 +223,16 @@ fn without_daemons_that_report_nobody_waits() {
     settle(&mut world);
     assert_eq!(secrets(&world), "tor-1 tor-1 -");
     assert_eq!(state(&world), SecretState::Verified);
+}
+
+#[test]
+fn it_is_not_tried_where_others_keep_the_session_out() {
+    let mut world = start(None);
+    let here = json!({"matchLabels": {"kubernetes.io/hostname": "a"}});
+    theirs(&mut world, "frr-k8s-system", "user", with_session(here, json!({}), json!({"password": "theirs"})));
+    peer(&mut world, Some("tor-1"));
+    settle(&mut world);
+    assert_eq!(secrets(&world), "- tor-1 none");
+    pass(&mut world, 5);
+    assert_eq!(secrets(&world), "- tor-1 tor-1");
 }

@@ -193,10 +193,23 @@ impl Writer {
                     },
                 })
             }
-            Ok(Err(error)) => Err(Failed::unknown(error.to_string())),
+            Ok(Err(error)) => Err(Failed::unknown(with_causes(&error))),
             Err(_) => Err(Failed::unknown(format!("no answer within {:?}", self.timing.client))),
         }
     }
+}
+
+/// What went wrong, and why: the API server could not be reached, say, because nothing listens there.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+    for cause in causes {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Whether a webhook that the API server has to ask could not be asked (`ErrCallingWebhook`), so that nothing was stored.

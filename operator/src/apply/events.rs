@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use clarion_core::{Event, Reason, world::ObjectRef};
+use clarion_core::{Event, Reason, text::bounded, world::ObjectRef};
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, warn};
 
 use super::Writer;
-use crate::{bucket::Bucket, telemetry::Metrics, text::bounded};
+use crate::{bucket::Bucket, telemetry::Metrics};
 
 /// At most one Event of an object with the same reason in this time.
 const SAME_REASON: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@ use clarion_api::{
 };
 use clarion_core::{
     World,
+    text::bounded,
     world::{
         Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta, Namespace, Node,
         NodeState, Object, ObjectName, Outcome, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
@@ -25,7 +26,6 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{Watched, lenient::Lenient};
-use crate::text::bounded;
 
 /// A LoadBalancerPool.
 pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolStatus>;

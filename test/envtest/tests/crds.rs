@@ -400,7 +400,7 @@ fn base(kind: &str) -> Value {
                     "routerID": "10.0.0.3",
                 }],
             }),
-            json!({"nodes": 1, "established": 1}),
+            json!({"nodes": 1, "established": 1, "passwordSecret": {"name": "a", "state": "Trial", "since": "2030-01-01T00:00:00Z", "version": "1", "message": "a"}}),
         ),
         other => panic!("{other}"),
     };

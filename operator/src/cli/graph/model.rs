@@ -1,6 +1,6 @@
 //! What is drawn, whatever it is drawn with.
 
-use crate::text::bounded;
+use clarion_core::text::bounded;
 
 /// Four columns, and the lines between neighboring ones.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
-//! Texts of others, within bounds.
+//! Texts within bounds.
 
 /// The text, cut where it would have more bytes than that.
+#[must_use]
 pub fn bounded(mut text: String, bytes: usize) -> String {
     const CUT: char = '…';
     if text.len() > bytes {
