@@ -210,8 +210,7 @@ fn after(now: Timestamp, seconds: i64) -> Timestamp {
 /// The deadlines that our FRRConfigurations record, the earliest of each host.
 fn recorded(world: &World) -> BTreeMap<&str, Timestamp> {
     let mut deadlines = BTreeMap::new();
-    let namespace = world.frr_k8s_namespace();
-    let ours = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
+    let ours = world.our_configurations();
     for text in ours.filter_map(|c| c.value.annotations.get(names::DEADLINES_ANNOTATION)) {
         for (host, at) in text.split(',').filter_map(|pair| pair.split_once('=')) {
             if let Ok(at) = at.parse::<Timestamp>() {

@@ -118,8 +118,8 @@ fn configurations(
     unfinished: &mut BTreeSet<ObjectRef>,
 ) -> Vec<ConfigurationWrite> {
     let namespace = world.frr_k8s_namespace();
-    let ours = || world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
-    let current: Layout = ours().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
+    let current: Layout =
+        world.our_configurations().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
     let next = beside::next_writes(&current, target, world.add_only, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled

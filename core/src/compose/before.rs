@@ -19,10 +19,8 @@ pub struct Before<'w> {
 
 impl<'w> Before<'w> {
     pub fn new(world: &'w World) -> Self {
-        let namespace = world.frr_k8s_namespace();
-        let ours = world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == namespace);
         let mut before = Self { by_host: HashMap::new(), shared: Vec::new() };
-        for configuration in ours {
+        for configuration in world.our_configurations() {
             let layer = &configuration.value.layer;
             for host in &layer.hosts {
                 before.by_host.entry(host).or_default().push(layer);

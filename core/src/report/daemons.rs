@@ -136,9 +136,14 @@ impl<'w> Daemons<'w> {
     pub fn progress(&self, layout: &'w Layout) -> Prefixes {
         let mut prefixes = Vec::new();
         for (host_nodes, vrf, key, session) in self.sessions(layout) {
-            let best = host_nodes.iter().map(|node| self.of_session(node, vrf, key)).max().unwrap_or_default();
-            let up = host_nodes.iter().filter(|node| self.of_session(node, vrf, key) == Progress::Up);
-            let running: BTreeSet<&[IpNet]> = up.filter_map(|node| self.nodes.get(node)?.running).collect();
+            let (mut best, mut running) = (Progress::default(), BTreeSet::new());
+            for node in host_nodes {
+                let progress = self.of_session(node, vrf, key);
+                best = best.max(progress);
+                if progress == Progress::Up {
+                    running.extend(self.nodes.get(node).and_then(|daemon| daemon.running));
+                }
+            }
             let is_seen = |prefix: &IpNet| running.iter().any(|list| list.binary_search(prefix).is_ok());
             let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
             prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));

@@ -11,8 +11,7 @@ impl<'w> Carried<'w> {
     /// Looks at all of our objects.
     pub fn new(world: &'w World) -> Self {
         let mut carried: BTreeMap<&str, BTreeMap<(&str, &str), Option<&str>>> = BTreeMap::new();
-        let here = world.frr_k8s_namespace();
-        for object in world.configurations.iter().filter(|c| c.value.ours && c.meta.name.namespace == here) {
+        for object in world.our_configurations() {
             let layer = &object.value.layer;
             for (vrf, router) in &layer.content.routers {
                 for (key, session) in &router.sessions {

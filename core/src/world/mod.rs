@@ -577,6 +577,12 @@ impl World {
         candidates.next().unwrap_or(names::DEFAULT_FRR_K8S_NAMESPACE)
     }
 
+    /// Clarion's FRRConfigurations in the namespace of FRR-K8s, where it writes them.
+    pub fn our_configurations(&self) -> impl Iterator<Item = &Object<Configuration>> {
+        let here = self.frr_k8s_namespace();
+        self.configurations.iter().filter(move |c| c.value.ours && c.meta.name.namespace == here)
+    }
+
     /// The namespaces in which daemons report sessions.
     pub fn session_namespaces(&self) -> impl Iterator<Item = &str> {
         self.sessions.iter().map(|session| session.meta.name.namespace.as_str())
