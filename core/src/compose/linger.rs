@@ -10,19 +10,41 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Composer, Draft, before::Routes};
+use super::{
+    Composer, Draft,
+    before::{Routes, relatives},
+};
 use crate::{
     layer::{Attributes, Layer, Session},
     session::Class,
 };
 
-impl Composer<'_, '_> {
+/// Hosts of a class that the same objects for several hosts select.
+#[derive(Default)]
+struct Group<'w> {
+    layers: Vec<&'w Layer>,
+    hosts: Vec<usize>,
+}
+
+/// Routes as they are now.
+type Known<'w> = BTreeMap<IpNet, &'w Attributes>;
+
+/// What stays for now on one session of a class.
+#[derive(Default)]
+struct Stay<'w> {
+    /// On every host.
+    shared: Known<'w>,
+    /// By host, where not all have it.
+    apart: BTreeMap<usize, Known<'w>>,
+}
+
+impl<'w> Composer<'w, '_> {
     /// Puts back into the draft what must stay for now.
     pub(super) fn linger(&self, class: &Class, addresses: &[IpAddr], draft: &mut Draft) {
         if !class.announces {
             return;
         }
-        let shared = self.before.of_bases(&draft.base.hosts);
+        let groups = self.groups(class);
         for session in &class.sessions {
             let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
             let terms = &agreed.terms;
@@ -30,63 +52,91 @@ impl Composer<'_, '_> {
                 continue;
             }
             let (vrf, key) = (terms.vrf.as_str(), terms.key());
-            let known = Routes::of(&shared, vrf, &key);
-            let mut arriving: BTreeSet<IpNet> = BTreeSet::new();
-            let mut wanted_by_one: BTreeSet<IpNet> = BTreeSet::new();
-            arriving.extend(new_on(draft.base.content.session(vrf, &key), &known));
-            for (index, overlay) in &draft.overlays {
-                let Some(host) = self.hosts.get(*index) else { continue };
-                let own = overlay.content.session(vrf, &key);
-                arriving.extend(new_on(own, &Routes::of(&self.before.of_host(host.name), vrf, &key)));
-                wanted_by_one.extend(overlay.content.session(vrf, &key).iter().flat_map(|s| s.routes.keys()));
-            }
-            if arriving.is_empty() {
-                continue;
-            }
+            let stay = self.stay(&groups, draft, vrf, &key, addresses);
             if let Some(session) = draft.base.content.session_mut(vrf, &key) {
-                let stays = |prefix: &IpNet| {
-                    !wanted_by_one.contains(prefix) && is_replaced(*prefix, &arriving) && covers_any(prefix, addresses)
-                };
-                let stay = known.iter().filter(|(prefix, _)| stays(prefix));
-                put_back(&mut session.routes, stay);
+                put_back(&mut session.routes, &stay.shared);
             }
-            for index in &class.hosts {
-                let Some(host) = self.hosts.get(*index) else { continue };
-                let layers = self.before.of_overlay(host.name);
-                let stays = |prefix: &IpNet| {
-                    !draft.base.content.announces(vrf, &key, prefix)
-                        && is_replaced(*prefix, &arriving)
-                        && covers_any(prefix, addresses)
-                };
-                let stay: BTreeMap<IpNet, Attributes> = Routes::of(&layers, vrf, &key)
-                    .iter()
-                    .filter(|(prefix, _)| stays(prefix))
-                    .map(|(prefix, attributes)| (*prefix, attributes.clone()))
-                    .collect();
-                if stay.is_empty() {
-                    continue;
-                }
+            for (index, routes) in stay.apart {
+                let Some(host) = self.hosts.get(index) else { continue };
                 let hosts = BTreeSet::from([host.name.to_owned()]);
-                let overlay = draft.overlays.entry(*index).or_insert_with(|| Layer { hosts, ..Layer::default() });
+                let overlay = draft.overlays.entry(index).or_insert_with(|| Layer { hosts, ..Layer::default() });
                 overlay.content.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::new());
                 if let Some(session) = overlay.content.session_mut(vrf, &key) {
-                    put_back(&mut session.routes, stay.iter());
+                    put_back(&mut session.routes, &routes);
                 }
             }
         }
     }
-}
 
-fn put_back<'r>(routes: &mut BTreeMap<IpNet, Attributes>, stay: impl Iterator<Item = (&'r IpNet, &'r Attributes)>) {
-    for (prefix, attributes) in stay {
-        routes.entry(*prefix).or_insert_with(|| attributes.clone());
+    fn groups(&self, class: &Class) -> Vec<Group<'w>> {
+        let mut groups: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
+        for index in &class.hosts {
+            let Some(host) = self.hosts.get(*index) else { continue };
+            let shared = self.before.shared_of(host.name);
+            let group = groups.entry(shared.iter().map(|(name, _)| *name).collect()).or_default();
+            group.layers = shared.into_iter().map(|(_, layer)| layer).collect();
+            group.hosts.push(*index);
+        }
+        groups.into_values().collect()
+    }
+
+    fn stay(&self, groups: &[Group<'w>], draft: &Draft, vrf: &str, key: &str, addresses: &[IpAddr]) -> Stay<'w> {
+        let base = draft.base.content.session(vrf, key);
+        let is_lost = |prefix: &IpNet| !announces(base, prefix) && covers_any(prefix, addresses);
+        let mut stay = Stay::default();
+        let mut by_group = Vec::with_capacity(groups.len());
+        for group in groups {
+            let known = Routes::of(&group.layers, vrf, key);
+            let arriving = new_on(base, |prefix| known.get(prefix).is_some());
+            let lost = known.iter().filter(|(prefix, _)| has_relative(**prefix, &arriving) && is_lost(prefix));
+            by_group.push((group, lost.map(|(prefix, attributes)| (*prefix, attributes)).collect::<Known>()));
+            for index in &group.hosts {
+                let Some(host) = self.hosts.get(*index) else { continue };
+                let layers = self.before.of_overlay(host.name);
+                let own = Routes::of(&layers, vrf, key);
+                let overlay = draft.overlays.get(index).and_then(|overlay| overlay.content.session(vrf, key));
+                let own_arriving = new_on(overlay, |prefix| own.get(prefix).or(known.get(prefix)).is_some());
+                let replaced = own.iter().filter(|(prefix, _)| {
+                    has_relative(**prefix, &arriving) || has_relative(**prefix, &own_arriving)
+                });
+                let replaced = replaced.chain(own_arriving.keys().flat_map(|prefix| known.relatives(*prefix)));
+                let lost = replaced.filter(|(prefix, _)| !announces(overlay, prefix) && is_lost(prefix));
+                let lost: Known = lost.map(|(prefix, attributes)| (*prefix, attributes)).collect();
+                if !lost.is_empty() {
+                    stay.apart.insert(*index, lost);
+                }
+            }
+        }
+        let wanted_apart: BTreeSet<&IpNet> =
+            draft.overlays.values().filter_map(|o| o.content.session(vrf, key)).flat_map(|s| s.routes.keys()).collect();
+        let everywhere =
+            |prefix: &IpNet| !wanted_apart.contains(prefix) && by_group.iter().all(|(_, lost)| lost.contains_key(prefix));
+        for (group, lost) in &by_group {
+            let (shared, apart): (Known, Known) = lost.iter().partition(|(prefix, _)| everywhere(prefix));
+            stay.shared.extend(shared);
+            for index in group.hosts.iter().filter(|_| !apart.is_empty()) {
+                stay.apart.entry(*index).or_default().extend(apart.iter());
+            }
+        }
+        stay
     }
 }
 
-/// The prefixes that a session is to announce and that it does not announce now.
-fn new_on(session: Option<&Session>, known: &Routes) -> Vec<IpNet> {
-    let wanted = session.into_iter().flat_map(|session| session.routes.keys());
-    wanted.filter(|prefix| known.get(prefix).is_none()).copied().collect()
+fn put_back(routes: &mut BTreeMap<IpNet, Attributes>, stay: &Known) {
+    for (prefix, attributes) in stay {
+        routes.entry(*prefix).or_insert_with(|| (*attributes).clone());
+    }
+}
+
+/// Whether a session is to announce a prefix.
+fn announces(session: Option<&Session>, prefix: &IpNet) -> bool {
+    session.is_some_and(|session| session.routes.contains_key(prefix))
+}
+
+/// The routes that a session is to announce and that are not known yet.
+fn new_on(session: Option<&Session>, is_known: impl Fn(&IpNet) -> bool) -> BTreeMap<IpNet, &Attributes> {
+    let wanted = session.into_iter().flat_map(|session| &session.routes);
+    wanted.filter(|(prefix, _)| !is_known(prefix)).map(|(prefix, attributes)| (*prefix, attributes)).collect()
 }
 
 /// Whether a prefix has one of the addresses, which ascend.
@@ -95,14 +145,9 @@ fn covers_any(prefix: &IpNet, addresses: &[IpAddr]) -> bool {
     addresses.get(first).is_some_and(|address| prefix.contains(address))
 }
 
-/// Whether a prefix that arrives covers this one, or is covered by it. The prefix itself does not count.
-fn is_replaced(prefix: IpNet, arriving: &BTreeSet<IpNet>) -> bool {
-    // Prefixes of a family are sorted by their first address: those that this one covers are side by side.
-    let host = |address| IpNet::from(address);
-    let (first, last) = (IpNet::new(prefix.network(), 0).unwrap_or(prefix), host(prefix.broadcast()));
-    let covered = || arriving.range(first..=last).any(|other| *other != prefix && prefix.contains(other));
-    let covers = || std::iter::successors(prefix.supernet(), IpNet::supernet).any(|wider| arriving.contains(&wider));
-    covered() || covers()
+/// Whether one of the routes covers this prefix, or is covered by it. The prefix itself does not count.
+fn has_relative(prefix: IpNet, routes: &BTreeMap<IpNet, &Attributes>) -> bool {
+    !routes.is_empty() && relatives(prefix, routes).next().is_some()
 }
 
 #[cfg(test)]
@@ -123,7 +168,8 @@ mod tests {
     #[case("2001:db8::1/128", "2001:db8::/64", true)]
     #[case("0.0.0.1/32", "::/1", false)]
     fn replaced(#[case] prefix: &str, #[case] arriving: &str, #[case] expected: bool) {
-        let arriving = BTreeSet::from([arriving.parse().unwrap()]);
-        assert_eq!(is_replaced(prefix.parse().unwrap(), &arriving), expected);
+        let attributes = Attributes::default();
+        let arriving = BTreeMap::from([(arriving.parse().unwrap(), &attributes)]);
+        assert_eq!(has_relative(prefix.parse().unwrap(), &arriving), expected);
     }
 }
