@@ -77,6 +77,7 @@ reasons! {
     ReleaseOnRemoval: "The addresses that the message lists are taken from the Service when they leave their pool.",
     Released: "The address left its pool, which has `onRemoval: Release`, and was taken from the Service.",
     AddressConflict: "Another, older Service holds the address in this Service's status; this one gets another.",
+    OtherController: "Somebody took away the Service's address as soon as Clarion had given it: another controller serves the Service too. Clarion leaves the Service alone and tries again after ten minutes. Give the Service a `loadBalancerClass`, or stop the other controller.",
     InvalidRequest: "An annotation or `spec.loadBalancerIP` of the Service can't be read; the message quotes it. The Service keeps what it has.",
     ConflictingRequest: "What the Service asks for contradicts itself; the message names both sides. The Service keeps what it has.",
     AddressNotAvailable: "The address that the Service or the reservation asks for can't be had now; the message says why. It is given as soon as it can be.",

@@ -69,7 +69,7 @@ pub fn plan(world: &World) -> Plan {
         writes.retain(|write| !world.unsettled.contains_key(&write.object()));
     }
     let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
-    let due = due.chain(sessions.secrets.deadlines());
+    let due = due.chain(sessions.secrets.deadlines()).chain(allocation.deadlines(world.now));
     let wake = due.filter(|at| *at > world.now).min();
     let look_at = daemons.worth_a_look(&layout, &unconfirmed);
     Plan { writes, fulfilled, findings, wake, look_at }

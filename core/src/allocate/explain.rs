@@ -59,7 +59,9 @@ impl Seated<'_, '_> {
         });
         let going = (!going.is_empty()).then(|| format!("{GIVES_UP}{} when the rest is announced", list(&going)));
         let waits = (!waits.is_empty()).then(text);
-        let parts = [Some(sources), beside, succeeded, going, waits];
+        let by = self.service.value.ingress_by.as_deref().filter(|_| reason == Reason::Retained);
+        let by = by.map(|by| format!("the field manager {by} wrote it: if that still runs, give the Service a class"));
+        let parts = [Some(sources), by, beside, succeeded, going, waits];
         let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         Verdict { complete: true, reason, message }
     }

@@ -17,7 +17,7 @@ use std::{
     net::IpAddr,
 };
 
-use clarion_api::names;
+use clarion_api::{Timestamp, names};
 
 use self::{
     candidates::Candidates,
@@ -154,6 +154,11 @@ impl<'w> Allocation<'w> {
             seat,
             pools: self.pools,
         })
+    }
+
+    /// When Services are given something again that another controller took away.
+    pub fn deadlines(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+        self.seats().filter(|seated| seated.served).filter_map(move |seated| seated.service.value.truce(now))
     }
 
     /// What the Service of this name has, if it is served or cleaned up after.
@@ -519,6 +524,14 @@ impl<'w> Hall<'w, '_> {
         }
         if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
             return Some(Refusal::new(Reason::Pending, "its status is being written"));
+        }
+        if let Some(until) = service.value.truce(self.world.now) {
+            let by = service.value.ingress_by.as_deref().map(|name| format!(" (field manager {name})"));
+            let message = format!(
+                "somebody else{} took away at once what Clarion gave: does another controller serve this Service? Give the Service a loadBalancerClass or stop that controller; it is tried again at {until}",
+                by.unwrap_or_default()
+            );
+            return Some(Refusal::new(Reason::OtherController, message));
         }
         self.world
             .give_nothing

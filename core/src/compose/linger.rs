@@ -96,9 +96,9 @@ impl<'w> Composer<'w, '_> {
                 let own = Routes::of(&layers, vrf, key);
                 let overlay = draft.overlays.get(index).and_then(|overlay| overlay.content.session(vrf, key));
                 let own_arriving = new_on(overlay, |prefix| own.get(prefix).or(known.get(prefix)).is_some());
-                let replaced = own.iter().filter(|(prefix, _)| {
-                    has_relative(**prefix, &arriving) || has_relative(**prefix, &own_arriving)
-                });
+                let replaced = own
+                    .iter()
+                    .filter(|(prefix, _)| has_relative(**prefix, &arriving) || has_relative(**prefix, &own_arriving));
                 let replaced = replaced.chain(own_arriving.keys().flat_map(|prefix| known.relatives(*prefix)));
                 let lost = replaced.filter(|(prefix, _)| !announces(overlay, prefix) && is_lost(prefix));
                 let lost: Known = lost.map(|(prefix, attributes)| (*prefix, attributes)).collect();
@@ -109,8 +109,9 @@ impl<'w> Composer<'w, '_> {
         }
         let wanted_apart: BTreeSet<&IpNet> =
             draft.overlays.values().filter_map(|o| o.content.session(vrf, key)).flat_map(|s| s.routes.keys()).collect();
-        let everywhere =
-            |prefix: &IpNet| !wanted_apart.contains(prefix) && by_group.iter().all(|(_, lost)| lost.contains_key(prefix));
+        let everywhere = |prefix: &IpNet| {
+            !wanted_apart.contains(prefix) && by_group.iter().all(|(_, lost)| lost.contains_key(prefix))
+        };
         for (group, lost) in &by_group {
             let (shared, apart): (Known, Known) = lost.iter().partition(|(prefix, _)| everywhere(prefix));
             stay.shared.extend(shared);

@@ -27,6 +27,7 @@ use clarion_api::{
 pub use crate::{address_set::Family, layer::Layer};
 use crate::{
     admit::{Digest, Named},
+    finding::Reason,
     write::{ConfigurationWrite, Write},
 };
 
@@ -250,6 +251,10 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// The entries of `status.loadBalancer.ingress` without an address.
     pub other_ingress: usize,
+    /// The field manager of another controller, if that wrote `status.loadBalancer` last.
+    pub ingress_by: Option<Box<str>>,
+    /// When Clarion wrote its status last, to the second.
+    pub written_at: Option<Timestamp>,
     /// Our conditions in `status.conditions`.
     pub conditions: Vec<Condition>,
 }
@@ -475,10 +480,20 @@ pub const KEEPS: &str = "it keeps ";
 /// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has and will lose.
 pub const GIVES_UP: &str = "it gives up ";
 
+/// How soon another controller takes away what it does not want a Service to have, in seconds: MetalLB in milliseconds.
+const AT_ONCE: u64 = 10;
+/// How long a Service is left alone then, in seconds.
+const TRUCE: i64 = 600;
+
+/// The addresses in a text.
+fn addresses_in(text: &str) -> impl Iterator<Item = IpAddr> {
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
+    text.split(move |c| !is_part(c)).filter_map(|part| part.parse().ok())
+}
+
 /// Whether an address stands somewhere in a text.
 fn lists(text: &str, address: IpAddr) -> bool {
-    let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
-    text.split(|c| !is_part(c)).any(|part| part.parse() == Ok(address))
+    addresses_in(text).any(|listed| listed == address)
 }
 
 impl Service {
@@ -509,6 +524,20 @@ impl Service {
         // Without all that it asks for, the beginning speaks of what it does not have.
         let has = if known.status == "True" { rest } else { rest.split_once(KEEPS).map_or("", |(_, has)| has) };
         (has, goes)
+    }
+
+    /// Up to when the Service is left alone because another controller took away what we gave: our condition says so, or
+    /// lists addresses that went as soon as they were there.
+    #[must_use]
+    pub fn truce(&self, now: Timestamp) -> Option<Timestamp> {
+        let known = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED)?;
+        let written = self.written_at?.as_second();
+        let is_missing = |address: IpAddr| !self.addresses.contains(&address);
+        let is_told = known.reason == Reason::OtherController.name();
+        let is_gone = addresses_in(self.parts_of_record().0).any(is_missing);
+        let at_once = now.as_second().abs_diff(written) <= AT_ONCE;
+        let until = Timestamp::from_second(written.saturating_add(TRUCE)).ok()?;
+        Some(until).filter(|until| (is_told || (is_gone && at_once)) && *until > now)
     }
 
     /// Whether a condition of ours lists this address.

@@ -1,7 +1,8 @@
 //! Who gets which address: each test is one thing that a user may count on.
 
+use clarion_api::Timestamp;
 use clarion_core::{
-    Reason, Write, plan, replay,
+    Reason, World, Write, plan, replay,
     world::{Family, Kind, ObjectName, ObjectRef, ServiceCidr},
 };
 use rstest::rstest;
@@ -246,7 +247,7 @@ fn a_hashed_pool_gives_a_recreated_service_its_address_again() {
 fn pools_that_overlap_each_other_or_the_cluster_say_so() {
     let mut world = world();
     let mut young = custom("young", json!({"addresses": ["10.0.0.0/28"]}));
-    young.meta.created = Some(clarion_api::Timestamp::from_second(9).unwrap());
+    young.meta.created = Some(Timestamp::from_second(9).unwrap());
     put(&mut world.pools, young);
     edit(&mut world.nodes, &ObjectName::cluster("a"), |node| {
         node.value.addresses = vec!["10.0.0.3".parse().unwrap()];
@@ -729,6 +730,48 @@ fn an_address_that_another_controller_wrote_meanwhile_is_not_touched() {
     settle(&mut world);
     assert_eq!(held(&world, "a"), ["198.51.100.9"]);
     assert!(world.services.get(&name("a")).unwrap().value.conditions.is_empty() && announced(&world).is_empty());
+}
+
+#[test]
+fn what_another_controller_takes_away_is_not_given_again_at_once() {
+    let mut world = world();
+    let at = |second| Timestamp::from_second(second).unwrap();
+    world.now = at(1000);
+    add(&mut world, "a", 1);
+    settle(&mut world);
+    let become_ = |world: &mut World, addresses: &[&str], written: i64, by: Option<&str>| {
+        hold(world, "a", addresses);
+        edit(&mut world.services, &name("a"), |service| {
+            service.value.written_at = Some(at(written));
+            service.value.ingress_by = by.map(Box::from);
+        });
+    };
+    // Long after it was given: that was no controller.
+    become_(&mut world, &[], 900, None);
+    settle(&mut world);
+    assert_eq!(held(&world, "a").len(), 1);
+
+    become_(&mut world, &[], 999, None);
+    settle(&mut world);
+    let (status, reason, message) = allocated(&world, "a");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "OtherController"));
+    assert_eq!(
+        message,
+        "somebody else took away at once what Clarion gave: does another controller serve this Service? Give the Service \
+         a loadBalancerClass or stop that controller; it is tried again at 1970-01-01T00:26:39Z"
+    );
+    assert!(held(&world, "a").is_empty() && announced(&world).is_empty());
+    assert_eq!(plan(&world).wake, Some(at(1599)));
+
+    world.now = at(1599);
+    settle(&mut world);
+    assert_eq!(held(&world, "a").len(), 1);
+    become_(&mut world, &["198.51.100.1"], 1599, Some("controller"));
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["198.51.100.1"], "what it has now is left alone");
+    let (_, reason, message) = allocated(&world, "a");
+    assert_eq!(reason, "Retained");
+    assert!(message.contains("the field manager controller wrote it"), "{message}");
 }
 
 #[test]

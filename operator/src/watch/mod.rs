@@ -1,7 +1,7 @@
 //! Reflectors: watches that keep a [`World`] up to date, holding no more of each object than a plan needs.
 
-mod lenient;
 mod node_states;
+mod partial;
 mod project;
 mod secrets;
 
@@ -35,8 +35,8 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     const OPTIONAL: bool = false;
     /// Only the object of this name is looked at.
     const ONLY: Option<&str> = None;
-    /// Objects of one page of a list.
-    const PAGE: u32 = 500;
+    /// Objects of one page of a list. The API server's work for a page hardly depends on its size: one is best.
+    const PAGE: u32 = 10_000;
 
     /// Takes from an object what a plan needs.
     fn project(source: Self::Source) -> Object<Self>;

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Change, Effect, Seen, Watched, lenient::Lenient};
+use super::{Change, Effect, Seen, Watched, partial::Lenient};
 use crate::{bucket::Bucket, telemetry::Metrics};
 
 /// Bodies fetched a second, and at once.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_api::{
-    self as api, ObjectMeta,
+    self as api, ObjectMeta, Timestamp,
     frr::{BGPSessionState, BgpSessionStateStatus, CRD, FRRConfiguration, FRRNodeState, FrrNodeStateStatus, field},
     names,
 };
@@ -21,11 +21,14 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
-    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
+use serde::{Deserialize, de::MapAccess};
 use serde_json::Value;
 
-use super::{Watched, lenient::Lenient};
+use super::{
+    Watched,
+    partial::{Body, Entry, Lenient, Partial, Typed},
+};
 
 /// A LoadBalancerPool.
 pub type Pool = Custom<api::LoadBalancerPoolSpec, api::pool::LoadBalancerPoolStatus>;
@@ -52,14 +55,13 @@ fn meta(meta: ObjectMeta) -> Meta {
 }
 
 impl Watched for Service {
-    type Source = core::Service;
+    type Source = Partial<core::Service, Typed<core::ServiceSpec, core::ServiceStatus>>;
 
     const KIND: Kind = Kind::Service;
 
-    fn project(source: core::Service) -> Object<Self> {
-        let spec = source.spec.unwrap_or_default();
-        let status = source.status.unwrap_or_default();
-        let annotations = source.metadata.annotations.clone().unwrap_or_default();
+    fn project(mut source: Self::Source) -> Object<Self> {
+        let Typed { spec, status } = source.body;
+        let annotations = source.metadata.annotations.take().unwrap_or_default();
         let is_ours = |key: &String| names::ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
         let ingress = status.load_balancer.and_then(|status| status.ingress).unwrap_or_default();
         let addresses: Vec<_> = ingress.iter().filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect();
@@ -74,6 +76,8 @@ impl Watched for Service {
             annotations: annotations.into_iter().filter(|(key, _)| is_ours(key)).collect(),
             other_ingress: ingress.len() - addresses.len(),
             addresses,
+            ingress_by: ingress_by(&source.managers),
+            written_at: written_at(&source.managers),
             conditions: status
                 .conditions
                 .into_iter()
@@ -87,6 +91,21 @@ impl Watched for Service {
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.services
     }
+}
+
+/// The controller that wrote `status.loadBalancer` last, if it is another one. A person at the terminal is none. Who leaves
+/// nothing there leaves no trace.
+fn ingress_by(managers: &[Entry]) -> Option<Box<str>> {
+    let writers = managers.iter().filter(|entry| entry.is_in_load_balancer());
+    let last = writers.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    let name = last.manager.as_deref().filter(|name| *name != names::FIELD_MANAGER && !name.starts_with("kubectl"));
+    name.map(Box::from)
+}
+
+/// When Clarion wrote the status last.
+fn written_at(managers: &[Entry]) -> Option<Timestamp> {
+    let ours = managers.iter().filter(|e| e.is_in_status() && e.manager.as_deref() == Some(names::FIELD_MANAGER));
+    ours.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }
 
 fn port(port: &core::ServicePort) -> Option<Port> {
@@ -104,15 +123,16 @@ fn family_named(name: &str) -> Option<Family> {
 }
 
 impl Watched for EndpointSlice {
-    type Source = discovery::EndpointSlice;
+    type Source = Partial<discovery::EndpointSlice, Endpoints>;
 
     const KIND: Kind = Kind::EndpointSlice;
 
-    fn project(source: discovery::EndpointSlice) -> Object<Self> {
+    fn project(source: Self::Source) -> Object<Self> {
         let mut meta = meta(source.metadata);
         let service = meta.labels.remove("kubernetes.io/service-name").unwrap_or_default();
         meta.labels = BTreeMap::new();
-        let endpoints = source.endpoints.into_iter().map(|endpoint| {
+        let Endpoints { address_type, endpoints } = source.body;
+        let endpoints = endpoints.into_iter().map(|endpoint| {
             let conditions = endpoint.conditions.unwrap_or_default();
             let (serving, terminating) = (conditions.serving.unwrap_or(true), conditions.terminating.unwrap_or(false));
             Endpoint {
@@ -122,11 +142,37 @@ impl Watched for EndpointSlice {
             }
         });
         let endpoints = endpoints.collect();
-        Object { meta, value: Self { service, family: family_named(&source.address_type), endpoints } }
+        Object { meta, value: Self { service, family: family_named(&address_type), endpoints } }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.endpoint_slices
+    }
+}
+
+/// What is read of an EndpointSlice.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    address_type: String,
+    endpoints: Vec<Place>,
+}
+
+/// What is read of an endpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    node_name: Option<String>,
+    conditions: Option<discovery::EndpointConditions>,
+}
+
+impl Body for Endpoints {
+    fn read<'de, A: MapAccess<'de>>(&mut self, field: &str, map: &mut A) -> Result<bool, A::Error> {
+        match field {
+            "addressType" => self.address_type = map.next_value()?,
+            "endpoints" => self.endpoints = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -229,9 +275,9 @@ impl Watched for Configuration {
     const OPTIONAL: bool = true;
 
     fn project(source: Self::Source) -> Object<Self> {
+        let edited_by = source.managers.iter().find_map(editor);
         let (mut metadata, spec, _) = source.parts::<_, Value>();
         let annotations = metadata.annotations.take().unwrap_or_default();
-        let edited_by = metadata.managed_fields.take().into_iter().flatten().find_map(editor);
         let meta = meta(metadata);
         let value = Self::new(&meta.name, &meta.labels, annotations, spec.unwrap_or_default());
         let value = Self { edited_by: edited_by.filter(|_| value.ours), ..value };
@@ -244,9 +290,8 @@ impl Watched for Configuration {
 }
 
 /// Somebody else who has set something in a spec.
-fn editor(entry: ManagedFieldsEntry) -> Option<String> {
-    let is_in_spec = entry.fields_v1.is_some_and(|fields| fields.0.get("f:spec").is_some());
-    entry.manager.filter(|manager| is_in_spec && manager != names::FIELD_MANAGER)
+fn editor(entry: &Entry) -> Option<String> {
+    entry.manager.clone().filter(|manager| entry.is_in_spec() && manager != names::FIELD_MANAGER)
 }
 
 impl Watched for FrrSchema {

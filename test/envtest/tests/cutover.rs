@@ -5,6 +5,8 @@ use std::{
     fmt::Debug,
     net::IpAddr,
     pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use clarion_api::{
@@ -27,7 +29,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::cluster::{Cluster, addresses, endpoints, host_prefix, node, object, prefixes, service};
+use crate::cluster::{
+    Cluster, addresses, advertisement, endpoints, host_prefix, node, object, peer, pool, prefixes, service,
+};
 
 const NODES: [&str; 2] = ["node-a", "node-b"];
 
@@ -106,6 +110,53 @@ async fn metallb_gives_addresses_and_has_the_daemons_announce_them() {
     .await
     .unwrap();
     metallb.stop_speakers().await.unwrap();
+}
+
+/// MetalLB and Clarion both serve Services without a class, from pools that have nothing in common.
+#[tokio::test]
+async fn a_service_that_metallb_serves_too_is_not_fought_over() {
+    let cluster = Cluster(ControlPlane::with_frr_k8s().await.unwrap());
+    cluster.0.apply(&NODES.map(node)).await.unwrap();
+    let _metallb = MetalLb::start(&cluster.0, &[]).await.unwrap();
+    cluster.0.apply(&configuration()).await.unwrap();
+    cluster.0.apply(&[pool("clarion", &["10.77.0.0/24"]), advertisement(), peer()]).await.unwrap();
+    cluster.0.apply(&[class_less("before")]).await.unwrap();
+    let first = wait::until("an address of MetalLB's", async || {
+        let addresses = cluster.addresses().await.map_err(|error| error.to_string())?;
+        addresses.get("before").and_then(|list| list.first().copied()).ok_or_else(|| "none".to_owned())
+    })
+    .await
+    .unwrap();
+    let version = cluster.services().list(&Default::default()).await.unwrap().metadata.resource_version.unwrap();
+    let history = Arc::new(Mutex::new(BTreeMap::<String, Vec<Vec<IpAddr>>>::new()));
+    let seen = history.clone();
+    let witness = witness(cluster.services(), version, move |service: &Service, _| {
+        let (name, now) = (service.name_any(), addresses(service));
+        let mut seen = seen.lock().unwrap();
+        let states = seen.entry(name).or_default();
+        if states.last() != Some(&now) {
+            states.push(now);
+        }
+        Ok(())
+    });
+    let _operator =
+        Operator::start_with(&cluster.0, &cluster.0.operator_kubeconfig(), &["--class-less=adopt"]).unwrap();
+    let message = cluster.becomes("service", "before", "clarionlb.io/AddressAllocated", "True", "Retained").await;
+    assert!(message.contains("the field manager controller wrote it"), "{message}");
+
+    // MetalLB takes away what Clarion gives, and has nothing to give itself.
+    let closed = json!({"addresses": ["198.51.100.0/24"], "autoAssign": false});
+    cluster.0.apply(&[metallb("IPAddressPool", "main", closed)]).await.unwrap();
+    cluster.0.apply(&[class_less("after")]).await.unwrap();
+    let message =
+        cluster.becomes("service", "after", "clarionlb.io/AddressAllocated", "False", "OtherController").await;
+    assert!(message.contains("somebody else took away at once what Clarion gave"), "{message}");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    witness.abort();
+    let history = history.lock().unwrap();
+    println!("{first}: {history:#?}");
+    assert!(history["before"].len() <= 2, "what MetalLB gave is not touched: {history:?}");
+    assert!(history["after"].len() <= 4, "what MetalLB takes away is not given again at once: {history:?}");
 }
 
 /// What an import makes of a peer must be what MetalLB makes of it, or FRR-K8s refuses both on one session.
