@@ -3,6 +3,7 @@
 mod addresses;
 mod check;
 mod cluster;
+mod completion;
 mod conflicts;
 mod crds;
 mod diff;
@@ -12,6 +13,7 @@ mod findings;
 mod frr;
 mod graph;
 mod import;
+mod man;
 mod manifests;
 mod neighbor;
 mod node;
@@ -27,6 +29,8 @@ mod run;
 mod serving;
 mod shadow;
 mod status;
+mod support_bundle;
+mod version;
 mod view;
 mod yielding;
 
@@ -60,10 +64,14 @@ enum Command {
     Release(release::Release),
     Yield(yielding::Yield),
     Import(import::Import),
+    SupportBundle(support_bundle::SupportBundle),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
     /// Print the catalogue of reasons that conditions have
     Reasons(reasons::Reasons),
+    Version(version::Version),
+    Completion(completion::Completion),
+    Man(man::Man),
 }
 
 /// Why a command failed.
@@ -94,7 +102,13 @@ enum Error {
     #[error(transparent)]
     Crds(#[from] crds::Error),
     #[error(transparent)]
+    SupportBundle(#[from] support_bundle::Error),
+    #[error(transparent)]
     Reasons(#[from] reasons::Error),
+    #[error(transparent)]
+    Version(#[from] output::Error),
+    #[error(transparent)]
+    Man(#[from] man::Error),
 }
 
 /// What a command found that looks for something amiss.
@@ -141,6 +155,13 @@ pub fn main() -> ExitCode {
         Command::Import(import) => done(import.execute().map_err(Error::from)),
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),
+        Command::SupportBundle(bundle) => done(bundle.execute().map_err(Error::from)),
+        Command::Version(version) => done(version.execute().map_err(Error::from)),
+        Command::Completion(completion) => {
+            completion.execute();
+            Ok(Outcome::Fine)
+        }
+        Command::Man(man) => done(man.execute().map_err(Error::from)),
     };
     match result {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

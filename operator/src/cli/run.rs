@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{cluster, duration, serving::Serving};
+use super::{cluster, duration, serving::Serving, version::BUILD};
 use crate::{
     apply::{Timing, Writer},
     lead::{self, Lost, Takeover, Terms},
@@ -100,7 +100,7 @@ impl Run {
         telemetry::serve(health.clone(), metrics.clone(), self.health_addr, self.metrics_addr)
             .await
             .map_err(|error| Error::Listen(format!("{} or {}", self.health_addr, self.metrics_addr), error))?;
-        info!(version = env!("CARGO_PKG_VERSION"), api = %config.cluster_url, identity = terms.identity, "starting");
+        info!(version = BUILD.version, commit = BUILD.commit, api = %config.cluster_url, identity = terms.identity, "starting");
 
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let stop = async move {

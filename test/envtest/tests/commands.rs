@@ -212,3 +212,45 @@ async fn yield_lets_users_change_what_the_webhook_refused() {
     assert_eq!(status, 1);
     assert!(error.contains("has its neighbor still") && error.contains("Does the operator run?"), "{error}");
 }
+
+#[tokio::test]
+async fn a_support_bundle_has_everything_but_secrets() {
+    let (cluster, _operator) = settled().await;
+    let theirs = object(json!({
+        "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration",
+        "metadata": {"name": "theirs", "namespace": "frr-k8s-system"},
+        "spec": {
+            "bgp": {"routers": [{"asn": 64512, "neighbors": [
+                {"asn": 64999, "address": "192.0.2.99", "password": "hunter2"},
+            ]}]},
+            "raw": {"rawConfig": "router bgp 64512\n neighbor 192.0.2.98 password hunter2\n"},
+        },
+    }));
+    let secret = object(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tor", "namespace": "frr-k8s-system"},
+        "type": "kubernetes.io/basic-auth", "stringData": {"username": "", "password": "hunter2"},
+    }));
+    cluster.0.apply(&[theirs, secret]).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bundle.tar.gz");
+    let (status, out, error) = run(&cluster, &["support-bundle", "--output", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{error}");
+    assert!(out.contains("Secrets were not read"), "{out}");
+    let tar = |arguments: &[&str]| {
+        let output = std::process::Command::new("tar").args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = tar(&["-xzOf", file.to_str().unwrap()]);
+    assert!(!all.contains("hunter2") && all.contains("(removed)"));
+    let names = tar(&["-tzf", file.to_str().unwrap()]);
+    for kind in ["loadbalancerpool", "routerpeer", "frrconfiguration", "service", "node", "lease"] {
+        assert!(names.contains(&format!("clarion-support/objects/{kind}.yaml")), "{kind}: {names}");
+    }
+    assert!(all.contains("name: theirs") && all.contains("clarionlb.io/AddressAllocated"));
+    assert!(!names.contains("secret"), "{names}");
+
+    let (status, _, error) = run(&cluster, &["support-bundle", "--output", "/nowhere/bundle.tar.gz"]);
+    assert_eq!(status, 1);
+    assert!(error.contains("/nowhere/bundle.tar.gz can't be written"), "{error}");
+}
