@@ -34,11 +34,12 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB, helm, kustomize, tools for OLM"
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build frr-k8s >/dev/null
 	@test/tools/build frr-k8s-next >/dev/null
 	@test/tools/build metallb >/dev/null
+	@test/tools/build packaging >/dev/null
 
 .PHONY: lint
 lint: ## Check format and lints
@@ -50,10 +51,16 @@ lint: ## Check format and lints
 generated: build ## Check that generated files are those that the code generates
 	@echo "--- generated files"
 	@scripts/generated --check
+	@scripts/bundle --check
 
 .PHONY: generate
-generate: build ## Generate CRDs and the catalogue of reasons
+generate: build ## Generate CRDs, the catalogue of reasons, and packaging files
 	@scripts/generated
+	@scripts/bundle
+
+.PHONY: bundle
+bundle: ## Generate the OLM bundle and catalog, and what the Helm chart has of config/ and crds/
+	@scripts/bundle
 
 .PHONY: bench
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests
