@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 # The Kubernetes version of the test control plane: 1.34 or 1.36.
 KUBERNETES ?= 1.34
 export KUBERNETES
+# What `make release` makes.
+export VERSION IMAGE DRY_RUN
 # What the tests run; set it to test another build.
 export CLARION_BIN ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/clarion
 # Each test of test/envtest has a control plane of its own: about 0.5 GiB and, at its start, a core.
@@ -61,6 +63,10 @@ generate: build ## Generate CRDs, the catalogue of reasons, and packaging files
 .PHONY: bundle
 bundle: ## Generate the OLM bundle and catalog, and what the Helm chart has of config/ and crds/
 	@scripts/bundle
+
+.PHONY: release
+release: ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 only shows what would change
+	@scripts/release
 
 .PHONY: bench
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests

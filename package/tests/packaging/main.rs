@@ -12,5 +12,6 @@ mod crds;
 mod helm;
 mod kustomize;
 mod olm;
+mod release;
 mod tools;
 mod ways;
