@@ -23,4 +23,5 @@ mod first_address;
 mod frr_types;
 mod golden;
 mod import;
+mod packages;
 mod transition;
