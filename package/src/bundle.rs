@@ -69,7 +69,7 @@ fn annotations(source: &Source) -> Map<String, Value> {
 fn scorecard() -> Value {
     let test = |(suite, test): &(&str, &str)| {
         json!({
-            "image": format!("quay.io/operator-framework/scorecard-test:{SCORECARD_VERSION}"),
+            "image": format!("operator-framework/scorecard-test:{SCORECARD_VERSION}"),
             "entrypoint": ["scorecard-test", test],
             "labels": {"suite": suite, "test": format!("{test}-test")},
             "storage": {"spec": {"mountPath": {}}},

@@ -95,8 +95,10 @@ fn write_below(files: &Files, below: &str, directory: &Path) -> Result<(), Error
 }
 
 const CATALOG_DOCKERFILE: &str = "\
-# Builds the image of the catalog: buildah bud --file olm/catalog.Dockerfile .
-FROM quay.io/operator-framework/opm:v1.73.0
+# Builds the image of the catalog: buildah bud --file olm/catalog.Dockerfile --build-arg OPM=IMAGE .
+# Where opm's image is pulled from.
+ARG OPM=operator-framework/opm:v1.73.0
+FROM ${OPM}
 ENTRYPOINT [\"/bin/opm\"]
 CMD [\"serve\", \"/configs\", \"--cache-dir=/tmp/cache\"]
 COPY olm/catalog /configs
