@@ -70,3 +70,5 @@ pub const RELEASE_ANNOTATION: &str = "clarionlb.io/release";
 
 /// The namespace of FRR-K8s where nothing else tells which one it is.
 pub const DEFAULT_FRR_K8S_NAMESPACE: &str = "frr-k8s-system";
+/// Where OpenShift has it (OpenShift's documentation, "About BGP routing").
+pub const OPENSHIFT_FRR_K8S_NAMESPACE: &str = "openshift-frr-k8s";

@@ -35,6 +35,8 @@ const AT_ONCE: usize = 4096;
 pub struct Loop {
     /// What the operator was told.
     pub settings: Settings,
+    /// The cluster is OpenShift.
+    pub is_openshift: bool,
     /// The right to write.
     pub leadership: Leadership,
     /// Nothing is taken away before that.
@@ -77,6 +79,7 @@ impl Loop {
         let mut state = State {
             world: World {
                 settings: self.settings.clone(),
+                is_openshift: self.is_openshift,
                 add_only: self.add_only_until.is_some(),
                 give_nothing: self.give_nothing,
                 ..World::default()

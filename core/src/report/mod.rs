@@ -239,6 +239,9 @@ fn pool_status(
     }
 }
 
+const INSTALL: &str = "FRR-K8s is not installed: its CRD FRRConfiguration is missing. Install it, and Clarion goes on";
+const ENABLE_ON_OPENSHIFT: &str = "FRR-K8s is not enabled: its CRD FRRConfiguration is missing. Clarion goes on after: oc patch networks.operator.openshift.io cluster --type=merge -p '{\"spec\":{\"additionalRoutingCapabilities\":{\"providers\":[\"FRR\"]}}}'";
+
 fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<'a> {
     let found = findings.of(object);
     if let Some(worst) = found.first() {
@@ -248,9 +251,8 @@ fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<
     }
     if object.kind == Kind::RouterPeer {
         if !world.frr_k8s_installed {
-            let message =
-                "FRR-K8s is not installed: its CRD FRRConfiguration is missing. Install it, and Clarion goes on";
-            return Verdict::new(names::READY, "False", Reason::FRRK8sNotInstalled, message.to_owned());
+            let message = if world.is_openshift { ENABLE_ON_OPENSHIFT } else { INSTALL };
+            return Verdict::new(names::READY, "False", Reason::FRRK8sNotInstalled, message);
         }
         if let Some((refused, why)) = world.refused.iter().find(|(object, _)| object.kind == Kind::FRRConfiguration) {
             let message = format!("{refused} could not be written: {why}");

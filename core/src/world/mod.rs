@@ -158,6 +158,8 @@ pub struct World {
     pub add_only: bool,
     /// No address may be given yet: a write of an earlier leader may be giving the same one to somebody else.
     pub give_nothing: bool,
+    /// The cluster is OpenShift, of which FRR-K8s is a part that has to be enabled.
+    pub is_openshift: bool,
     /// Whether FRR-K8s's CRDs are installed.
     pub frr_k8s_installed: bool,
     /// The CRD of FRRConfigurations, as it is installed.
@@ -603,7 +605,9 @@ impl World {
         let others = self.configurations.iter().map(|c| c.meta.name.namespace.as_str());
         let with_sessions = ours().find(|namespace| sessions.contains(namespace));
         let mut candidates = with_sessions.into_iter().chain(ours()).chain(sessions.iter().copied()).chain(others);
-        candidates.next().unwrap_or(names::DEFAULT_FRR_K8S_NAMESPACE)
+        let default =
+            if self.is_openshift { names::OPENSHIFT_FRR_K8S_NAMESPACE } else { names::DEFAULT_FRR_K8S_NAMESPACE };
+        candidates.next().unwrap_or(default)
     }
 
     /// Clarion's FRRConfigurations in the namespace of FRR-K8s, where it writes them.

@@ -119,6 +119,7 @@ impl Run {
         let add_only_until = (takeover != Takeover::HandedOver).then(|| Instant::now() + terms.add_only());
         let run = Loop {
             settings: self.serving.settings(),
+            is_openshift: watch::is_openshift(&reader).await,
             leadership,
             add_only_until,
             // A new installation does not wait; that somebody has just deleted the Lease is too rare for that.

@@ -133,7 +133,7 @@ pub const KINDS: [Kind; 13] = [
 /// One list of every kind that a plan looks at. All are asked for at once: most of the time is the API server's.
 pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Error> {
     use clarion_core::world as w;
-    let mut world = World { settings, ..World::default() };
+    let mut world = World { settings, is_openshift: is_openshift(client).await, ..World::default() };
     let lists = [
         list::<w::Service>(client),
         list::<w::EndpointSlice>(client),
@@ -165,6 +165,20 @@ pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Erro
         Err(error) => return Err(Error::List(Kind::Secret, error)),
     };
     Ok(world)
+}
+
+/// The API group of the operator that runs OpenShift's network, FRR-K8s included.
+const OPENSHIFT_GROUP: &str = "operator.openshift.io";
+
+/// Whether the cluster is OpenShift. Without an answer it is taken for none.
+pub async fn is_openshift(client: &Client) -> bool {
+    match client.list_api_groups().await {
+        Ok(found) => found.groups.iter().any(|group| group.name == OPENSHIFT_GROUP),
+        Err(error) => {
+            warn!(%error, "the API groups can't be listed; this is taken for a cluster that is not OpenShift");
+            false
+        }
+    }
 }
 
 /// Takes a list into the world.

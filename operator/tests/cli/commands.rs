@@ -1,6 +1,8 @@
 //! The commands that tell how things are: `status`, `check`, `diff`, `explain`, `yield`, on manifests.
 
-use std::process::Output;
+use std::process::{Command, Output};
+
+use rstest::rstest;
 
 use crate::*;
 
@@ -400,4 +402,32 @@ fn as_a_plugin_of_kubectl() {
         assert!(told(wrong).contains("Usage: kubectl clarion explain node"));
         assert!(told(run(&["status", "-f", "/nowhere"])).starts_with("kubectl clarion: /nowhere can't be read"));
     }
+}
+
+#[rstest]
+#[case("CLARION_LEASE_DURATION", "soon", "'soon'")]
+#[case("CLARION_LEASE_DURATION", "1s", "between 2s and 3600s")]
+#[case("CLARION_METRICS_ADDR", "nowhere", "nowhere")]
+#[case("CLARION_HEALTH_ADDR", ":8080", ":8080")]
+#[case("CLARION_CLASS_LESS", "maybe", "possible values: adopt, ignore")]
+#[case("CLARION_MAX_IN_FLIGHT", "0", "1..=1024")]
+#[case("CLARION_DRAIN_GRACE", "-1s", "between 0s and 86400s")]
+#[case("CLARION_LOG_FORMAT", "xml", "possible values: text, json")]
+#[case("CLARION_IGNORE_EXCLUDE_LB", "perhaps", "perhaps")]
+fn garbage_in_the_environment_ends_run_before_anything_is_done(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] told: &str,
+) {
+    let output = Command::new(env!("CARGO_BIN_EXE_clarion"))
+        .arg("run")
+        .env(name, value)
+        .env("KUBECONFIG", "/nowhere")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(told), "{told:?} is not in {error}");
+    let flag = format!("--{}", name.trim_start_matches("CLARION_").to_lowercase().replace('_', "-"));
+    assert!(error.contains(&flag), "{flag} is not in {error}");
 }

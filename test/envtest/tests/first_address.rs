@@ -149,6 +149,32 @@ async fn a_bad_pool_has_a_condition_and_the_others_work() {
 }
 
 #[tokio::test]
+async fn on_openshift_it_says_how_to_enable_frr_k8s_and_where_that_will_be() {
+    let cluster = Cluster(clarion_envtest::ControlPlane::with_clarion().await.unwrap());
+    let network = object(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "networks.operator.openshift.io"},
+        "spec": {
+            "group": "operator.openshift.io", "scope": "Cluster",
+            "names": {"kind": "Network", "listKind": "NetworkList", "plural": "networks", "singular": "network"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    }));
+    let namespace = object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-frr-k8s"}}));
+    cluster.0.apply(&[network, namespace]).await.unwrap();
+    cluster.0.kubectl(&["wait", "--for=condition=Established", "crd/networks.operator.openshift.io"]).unwrap();
+    cluster.0.apply(&crate::cluster::basics()).await.unwrap();
+    let _operator = Operator::start(&cluster.0).unwrap();
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "False", "FRRK8sNotInstalled").await;
+    assert!(message.contains("oc patch networks.operator.openshift.io cluster --type=merge -p"), "{message}");
+
+    cluster.0.install_frr_k8s().await.unwrap();
+    let message = cluster.becomes("lbpeer", "tor", "Ready", "True", "Valid").await;
+    assert!(message.contains("openshift-frr-k8s"), "{message}");
+}
+
+#[tokio::test]
 async fn without_frr_k8s_it_is_healthy_says_so_and_goes_on_when_that_appears() {
     let cluster = Cluster(clarion_envtest::ControlPlane::with_clarion().await.unwrap());
     cluster.0.apply(&crate::cluster::basics()).await.unwrap();
