@@ -26,7 +26,19 @@ demo: build ## Show, on real parts, how a Service gets an announced address; KEE
 .PHONY: test
 test: tools lint generated build ## Run all tests
 	@echo "--- tests"
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --exclude clarion-e2e
+
+.PHONY: e2e
+e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; needs root
+	cargo test --package clarion-e2e --test e2e -- core::
+
+.PHONY: e2e-full
+e2e-full: e2e-parts ## Run all tests on a network of FRR-K8s and FRR; needs root
+	cargo test --package clarion-e2e --test e2e
+
+.PHONY: e2e-parts
+e2e-parts: build
+	@test/e2e/install
 
 .PHONY: build
 build:

@@ -341,6 +341,8 @@ fn api_server(tools: &Path, directory: &Path, port: u16, etcd_port: u16) -> Resu
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
         "--bind-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),
+        // Else it looks for a default route, which a network namespace need not have.
+        "--advertise-address=127.0.0.1".to_owned(),
         format!("--tls-cert-file={}", file("server.crt")),
         format!("--tls-private-key-file={}", file("server.key")),
         format!("--cert-dir={}", file("")),

@@ -1,0 +1,88 @@
+//! Cases of one theme share a network, one after the other; each finds it as if it were new.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use clarion_e2e::{Lab, Topology};
+use libtest_mimic::{Failed, Trial};
+use tokio::runtime::Handle;
+
+pub type Run = for<'a> fn(&'a mut Lab) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+pub struct Case {
+    pub name: &'static str,
+    pub run: Run,
+    /// It belongs to the core that every change must pass.
+    pub core: bool,
+}
+
+pub struct Theme {
+    pub name: &'static str,
+    pub topology: Topology,
+    pub cases: Vec<Case>,
+}
+
+/// Lists cases by the names of their functions; `core` or `full` says where they run.
+macro_rules! cases {
+    ($($kind:ident $case:ident),+ $(,)?) => {
+        vec![$(crate::themes::Case {
+            name: stringify!($case),
+            run: |lab| Box::pin($case(lab)),
+            core: stringify!($kind) == "core",
+        }),+]
+    };
+}
+pub(crate) use cases;
+
+/// One case after the other of each theme; those of different themes alternate, so that several networks are busy.
+pub fn trials(runtime: &Handle, themes: Vec<Theme>) -> Vec<Trial> {
+    let mut lists: Vec<_> = themes.into_iter().map(|theme| trials_of(runtime, theme).into_iter()).collect();
+    let mut trials = Vec::new();
+    while !lists.is_empty() {
+        lists.retain_mut(|list| list.next().map(|trial| trials.push(trial)).is_some());
+    }
+    trials
+}
+
+fn trials_of(runtime: &Handle, theme: Theme) -> Vec<Trial> {
+    let lab: Arc<Mutex<Option<Lab>>> = Arc::default();
+    let topology = Arc::new(theme.topology);
+    let trial = |case: Case| {
+        let (lab, topology, runtime) = (Arc::clone(&lab), Arc::clone(&topology), runtime.clone());
+        let kind = if case.core { "core" } else { "full" };
+        Trial::test(format!("{kind}::{}::{}", theme.name, case.name), move || {
+            // A case that panicked has left the network to the next one, which makes a new one.
+            let mut held = lab.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lab = match held.take() {
+                Some(lab) => lab,
+                None => runtime.block_on(Topology::clone(&topology).start()).map_err(failed)?,
+            };
+            runtime.block_on(lab.reset()).map_err(|error| Failed::from(format!("{error}\n{}", lab.picture())))?;
+            let started = Instant::now();
+            let outcome = {
+                let _inside = runtime.enter();
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on((case.run)(&mut lab))))
+            };
+            match outcome {
+                Ok(()) => {
+                    eprintln!("{}: {:.1} s", case.name, started.elapsed().as_secs_f64());
+                    *held = Some(lab);
+                    Ok(())
+                }
+                Err(panic) => {
+                    let why = panic.downcast_ref::<String>().cloned();
+                    let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                    Err(format!("{}\n{}", why.unwrap_or_default(), lab.picture()).into())
+                }
+            }
+        })
+    };
+    theme.cases.into_iter().map(trial).collect()
+}
+
+fn failed(error: clarion_e2e::Error) -> Failed {
+    error.to_string().into()
+}
