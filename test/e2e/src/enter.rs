@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{Error, traffic};
 
-/// Set for the process that is inside, and for what it starts.
+/// Set for the process that is inside, and for what it starts: the number that the process outside has there.
 const INSIDE: &str = "CLARION_LAB";
 /// Where everything of a network lies: in a file system of its own, in memory, which goes with its mount namespace.
 pub(crate) const ROOT: &str = "/run/clarion";
@@ -49,11 +49,19 @@ pub fn enter() -> Result<(), Error> {
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c", SETUP])
         .arg(env::current_exe()?)
         .args(env::args_os().skip(1))
-        .env(INSIDE, "1")
+        .env(INSIDE, std::process::id().to_string())
         .env("TMPDIR", ROOT)
         .env("CLARION_BIN", clarion)
         .exec();
     Err(failure.into())
+}
+
+/// How somebody outside, with root's rights, gets inside: a command, up to the program that is to run there.
+#[must_use]
+pub fn way_in() -> String {
+    // That process has the other namespaces itself, but only its children are in the new PID namespace.
+    let outside = env::var(INSIDE).unwrap_or_default();
+    format!("nsenter --target {outside} --net --mount --pid=/proc/{outside}/ns/pid_for_children")
 }
 
 fn check() -> Result<(), Error> {
@@ -71,13 +79,14 @@ fn check() -> Result<(), Error> {
     if root && missing.is_empty() {
         return Ok(());
     }
-    let who = if root { "" } else { "root is needed, for namespaces. " };
-    let what = if missing.is_empty() {
-        String::new()
-    } else {
-        format!("Install {}: test/e2e/install, as root, does it on Debian.", missing.join(", "))
-    };
-    Err(Error::Missing(format!("{who}{what}")))
+    let mut lacking = Vec::new();
+    if !root {
+        lacking.push("root is needed, for namespaces".to_owned());
+    }
+    if !missing.is_empty() {
+        lacking.push(format!("install {}: as root, test/e2e/install does it on Debian", missing.join(", ")));
+    }
+    Err(Error::Missing(lacking.join("; ")))
 }
 
 /// A runtime on which Ctrl-C and SIGTERM end the process, which the kernel does not do for the first process of a namespace.

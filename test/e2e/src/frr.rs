@@ -25,16 +25,27 @@ impl Frr {
         std::fs::write(space.directory().join("etc/vtysh.conf"), "service integrated-vtysh-config\n")?;
         let mut this = Self { listen, daemons: BTreeMap::new() };
         for daemon in DAEMONS {
-            this.start_daemon(space, daemon).await?;
+            this.launch(space, daemon).await?;
+            if space.directory().join("etc/frr.conf").exists() {
+                read_configuration(space, daemon)?;
+            }
         }
         Ok(this)
     }
 
-    /// Starts one daemon, which then gets its part of `etc/frr.conf`.
+    /// Starts one daemon again, which then gets its part of `etc/frr.conf`.
     ///
     /// # Errors
     /// If it does not come up.
     pub async fn start_daemon(&mut self, space: &Space, daemon: &'static str) -> Result<(), Error> {
+        self.launch(space, daemon).await?;
+        // FRR writes lines that it complains of when it reads them, `graceful-restart` for one. Like FRR's own start, this
+        // goes on with the next line then.
+        let _ = read_configuration(space, daemon);
+        Ok(())
+    }
+
+    async fn launch(&mut self, space: &Space, daemon: &'static str) -> Result<(), Error> {
         let mut arguments = vec!["-A", "127.0.0.1", "--log", "stdout"];
         if daemon == "zebra" {
             arguments.extend(["-s", "90000000"]);
@@ -53,9 +64,6 @@ impl Frr {
             sleep(Duration::from_millis(20)).await;
         }
         self.daemons.insert(daemon, process);
-        if space.directory().join("etc/frr.conf").exists() {
-            space.run(&["vtysh", "-b", "-d", daemon])?;
-        }
         Ok(())
     }
 
@@ -80,6 +88,10 @@ impl Frr {
     pub fn daemon(&self, name: &str) -> Option<&Process> {
         self.daemons.get(name)
     }
+}
+
+fn read_configuration(space: &Space, daemon: &str) -> Result<(), Error> {
+    space.run(&["vtysh", "-b", "-d", daemon]).map(drop)
 }
 
 /// What FRR on a machine answers to a `show … json`.

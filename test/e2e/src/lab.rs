@@ -101,10 +101,21 @@ impl Lab {
     /// # Errors
     /// If it does not come to lead.
     pub async fn start_clarion(&mut self) -> Result<(), Error> {
-        let mut operator = Operator::start(&self.control_plane)?;
+        let mut operator = self.clarion_of(&Operator::binary()?)?;
         operator.leading().await?;
         self.operator = Some(operator);
         Ok(())
+    }
+
+    /// Starts a build of Clarion, beside what runs already.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn clarion_of(&self, binary: &Path) -> Result<Operator, Error> {
+        // As shipped: with a shorter one, a loaded machine loses it, and nobody starts Clarion again here.
+        let arguments = ["--lease-duration", "15s"];
+        let kubeconfig = self.control_plane.operator_kubeconfig();
+        Ok(Operator::start_binary(binary, &self.control_plane, &kubeconfig, &arguments)?)
     }
 
     /// A node.
@@ -151,6 +162,13 @@ impl Lab {
     /// If there is none of that name.
     pub fn client(&self, name: &str) -> Result<&Client, Error> {
         self.clients.get(name).ok_or_else(|| Error::Topology(format!("there is no client {name}")))
+    }
+
+    /// All machines, by their names.
+    pub fn spaces(&self) -> impl Iterator<Item = (&'static str, &Space)> {
+        let routers = self.routers.iter().map(|(name, router)| (*name, &router.space));
+        let nodes = self.nodes.iter().map(|(name, node)| (*name, &node.space));
+        routers.chain(nodes).chain(self.clients.iter().map(|(name, client)| (*name, &client.space)))
     }
 
     /// The addresses of a machine in a subnet, counted from 0.

@@ -12,7 +12,7 @@ mod space;
 mod topology;
 mod traffic;
 
-pub use enter::{enter, runtime};
+pub use enter::{enter, runtime, way_in};
 pub use frr::{Frr, Log, Mark};
 pub use lab::{Lab, NODES_ASN, service_with};
 pub use node::{Node, Pace};

@@ -36,7 +36,7 @@ pub struct Node {
     /// FRR-K8s's daemon.
     pub daemon: Process,
     _listener: Option<Process>,
-    _reloader: Process,
+    reloader: Process,
     /// FRR.
     pub frr: Frr,
     /// The machine.
@@ -100,19 +100,13 @@ impl Node {
         )?;
         let program = std::env::current_exe()?;
         let listener = space.spawn("listener", program, [crate::traffic::LISTEN, &name], none)?;
-        Ok(Self { status, daemon, _listener: Some(listener), _reloader: reloader, frr, space, v4, v6 })
-    }
-
-    /// How often FRR was given a new configuration, as its reloader tells.
-    #[must_use]
-    pub fn reloads(&self) -> usize {
-        self._reloader.log().matches("FRR reloaded successfully").count()
+        Ok(Self { status, daemon, _listener: Some(listener), reloader, frr, space, v4, v6 })
     }
 
     /// What the reloader logged.
     #[must_use]
     pub fn reloader_log(&self) -> String {
-        self._reloader.log()
+        self.reloader.log()
     }
 
     /// Runs vtysh with one command.

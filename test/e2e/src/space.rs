@@ -36,7 +36,6 @@ echo "$2" >/proc/sys/kernel/hostname
 cd /proc/sys/net
 for dad in ipv6/conf/all/accept_dad ipv6/conf/default/accept_dad; do echo 0 >$dad; done
 for filter in ipv4/conf/all/rp_filter ipv4/conf/default/rp_filter; do echo 0 >$filter; done
-echo 0 >ipv4/ip_unprivileged_port_start
 ip link set lo up
 touch "$1/ready"
 exec sleep infinity

@@ -155,7 +155,7 @@ impl Topology {
     pub(crate) fn gateway(&self, name: &str) -> Result<Option<[IpAddr; 2]>, Error> {
         let Some(subnet) = self.subnets.iter().find(|subnet| subnet.members.contains(&name)) else { return Ok(None) };
         let router = |member: &&str| *member != name && self.routers.iter().any(|(router, _)| router == member);
-        let Some(place) = subnet.members.iter().position(|member| router(&member)) else { return Ok(None) };
+        let Some(place) = subnet.members.iter().position(router) else { return Ok(None) };
         let (v4, v6) = subnet.addresses(place)?;
         Ok(Some([v4.into(), v6.into()]))
     }

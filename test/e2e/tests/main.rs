@@ -8,8 +8,13 @@
     reason = "tests fail by panicking"
 )]
 
+mod beside;
+mod continuity;
+mod objects;
 mod policies;
+mod sessions;
 mod themes;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -25,5 +30,6 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let runtime = clarion_e2e::runtime().unwrap();
     let handle = runtime.handle();
-    libtest_mimic::run(&arguments, themes::trials(handle, vec![policies::theme()])).exit_code()
+    let themes = [policies::theme(), beside::theme(), continuity::theme(), sessions::theme(), trouble::theme()];
+    libtest_mimic::run(&arguments, themes::trials(handle, themes)).exit_code()
 }

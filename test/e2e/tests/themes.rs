@@ -38,7 +38,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// One case after the other of each theme; those of different themes alternate, so that several networks are busy.
-pub fn trials(runtime: &Handle, themes: Vec<Theme>) -> Vec<Trial> {
+pub fn trials(runtime: &Handle, themes: impl IntoIterator<Item = Theme>) -> Vec<Trial> {
     let mut lists: Vec<_> = themes.into_iter().map(|theme| trials_of(runtime, theme).into_iter()).collect();
     let mut trials = Vec::new();
     while !lists.is_empty() {
@@ -54,13 +54,13 @@ fn trials_of(runtime: &Handle, theme: Theme) -> Vec<Trial> {
         let (lab, topology, runtime) = (Arc::clone(&lab), Arc::clone(&topology), runtime.clone());
         let kind = if case.core { "core" } else { "full" };
         Trial::test(format!("{kind}::{}::{}", theme.name, case.name), move || {
-            // A case that panicked has left the network to the next one, which makes a new one.
+            // A case that failed has left the network to nobody: the next one makes a new one.
             let mut held = lab.lock().unwrap_or_else(PoisonError::into_inner);
             let mut lab = match held.take() {
                 Some(lab) => lab,
-                None => runtime.block_on(Topology::clone(&topology).start()).map_err(failed)?,
+                None => runtime.block_on(Topology::clone(&topology).start()).map_err(|e| failed(&e.to_string(), ""))?,
             };
-            runtime.block_on(lab.reset()).map_err(|error| Failed::from(format!("{error}\n{}", lab.picture())))?;
+            runtime.block_on(lab.reset()).map_err(|error| failed(&error.to_string(), &lab.picture()))?;
             let started = Instant::now();
             let outcome = {
                 let _inside = runtime.enter();
@@ -75,7 +75,7 @@ fn trials_of(runtime: &Handle, theme: Theme) -> Vec<Trial> {
                 Err(panic) => {
                     let why = panic.downcast_ref::<String>().cloned();
                     let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                    Err(format!("{}\n{}", why.unwrap_or_default(), lab.picture()).into())
+                    Err(failed(&why.unwrap_or_default(), &lab.picture()))
                 }
             }
         })
@@ -83,6 +83,8 @@ fn trials_of(runtime: &Handle, theme: Theme) -> Vec<Trial> {
     theme.cases.into_iter().map(trial).collect()
 }
 
-fn failed(error: clarion_e2e::Error) -> Failed {
-    error.to_string().into()
+/// Tells at once why a case failed; what it left behind is told at the end.
+fn failed(why: &str, picture: &str) -> Failed {
+    eprintln!("{why}");
+    format!("{why}\n{picture}").into()
 }

@@ -31,6 +31,19 @@ impl Operator {
     /// # Errors
     /// If it can't be built or started.
     pub fn start_with(control_plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Result<Self, Error> {
+        Self::start_binary(&Self::binary()?, control_plane, kubeconfig, arguments)
+    }
+
+    /// Starts another build of the operator.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_binary(
+        binary: &Path,
+        control_plane: &ControlPlane,
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
         let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
         let mut all = vec!["run", "--health-addr", &address, "--metrics-addr", &address];
@@ -43,7 +56,7 @@ impl Operator {
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,clarion=debug,kube_client=off".to_owned());
         let environment =
             [("KUBECONFIG", kubeconfig.as_os_str()), ("RUST_LOG", level.as_ref()), ("NO_COLOR", "1".as_ref())];
-        Ok(Self { process: Process::start("clarion", &log, Self::binary()?, all, environment)?, port })
+        Ok(Self { process: Process::start("clarion", &log, binary, all, environment)?, port })
     }
 
     /// The binary: `$CLARION_BIN`, or built now in the profile of the caller.
