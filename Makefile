@@ -36,9 +36,19 @@ e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; nee
 e2e-full: e2e-parts ## Run all tests on a network of FRR-K8s and FRR; needs root
 	cargo test --package clarion-e2e --test e2e
 
+.PHONY: lab
+lab: e2e-parts ## Bring up a network of FRR-K8s and FRR with Clarion, to look around; needs root
+	@cargo run --quiet --package clarion-e2e --bin lab
+
+.PHONY: timeline
+timeline: e2e-parts ## Measure the time from a Service to a route, Clarion's part and FRR-K8s's; needs root
+	cargo build --release --package clarion --package clarion-e2e --bins
+	@CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/timeline,$(CLARION_BIN))
+
 .PHONY: e2e-parts
-e2e-parts: build
+e2e-parts:
 	@test/e2e/install
+	@$(MAKE) build
 
 .PHONY: build
 build:
