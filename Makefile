@@ -17,7 +17,7 @@ TEST_THREADS ?= 3
 
 .PHONY: help
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 14
 
 .PHONY: demo
 demo: build ## Show, on real parts, how a Service gets an announced address; KEEP=1 leaves it running

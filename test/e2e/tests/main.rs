@@ -26,8 +26,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut arguments = Arguments::from_args();
-    // Networks wait more than they compute: two at a time use two cores well.
-    arguments.test_threads = arguments.test_threads.or(Some(2));
+    // Networks wait more than they compute: three at a time use two cores well.
+    arguments.test_threads = arguments.test_threads.or(Some(3));
     let runtime = clarion_e2e::runtime().unwrap();
     let handle = runtime.handle();
     let themes = [policies::theme(), beside::theme(), continuity::theme(), sessions::theme(), trouble::theme()];
