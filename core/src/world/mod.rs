@@ -24,7 +24,10 @@ use clarion_api::{
     status::Status,
 };
 
-pub use crate::{address_set::Family, layer::Layer};
+pub use crate::{
+    address_set::Family,
+    layer::{Attributes, Layer},
+};
 use crate::{
     admit::{Digest, Named},
     finding::Reason,
@@ -529,14 +532,13 @@ impl Service {
     }
 
     /// Up to when the Service is left alone because another controller took away what we gave: our condition says so, or
-    /// lists addresses that went as soon as they were there.
+    /// lists addresses, and all went as soon as they were there.
     #[must_use]
     pub fn truce(&self, now: Timestamp) -> Option<Timestamp> {
         let known = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED)?;
         let written = self.written_at?.as_second();
-        let is_missing = |address: IpAddr| !self.addresses.contains(&address);
         let is_told = known.reason == Reason::OtherController.name();
-        let is_gone = addresses_in(self.parts_of_record().0).any(is_missing);
+        let is_gone = self.addresses.is_empty() && addresses_in(self.parts_of_record().0).next().is_some();
         let at_once = now.as_second().abs_diff(written) <= AT_ONCE;
         let until = Timestamp::from_second(written.saturating_add(TRUCE)).ok()?;
         Some(until).filter(|until| (is_told || (is_gone && at_once)) && *until > now)

@@ -3,6 +3,7 @@
 mod node_states;
 mod partial;
 mod project;
+mod protobuf;
 mod secrets;
 
 use std::{pin::pin, time::Duration};
@@ -18,6 +19,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
+use protobuf::Page;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -42,7 +44,21 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     fn project(source: Self::Source) -> Object<Self>;
     /// Where the world keeps this kind.
     fn collection(world: &mut World) -> &mut Collection<Self>;
+
+    /// Asks for a page of a list.
+    fn page<'a>(client: &'a Client, parameters: &'a ListParams) -> Listing<'a, Self> {
+        let api = Api::<Self::Source>::all_with(client.clone(), &());
+        async move {
+            let list = api.list(parameters).await?;
+            let next = list.metadata.continue_.filter(|token| !token.is_empty());
+            Ok(Page { items: list.items, next })
+        }
+        .boxed()
+    }
 }
+
+/// A page of a list, to come.
+type Listing<'a, T> = BoxFuture<'a, Result<Page<<T as Watched>::Source>, kube::Error>>;
 
 /// Something that a watch has to tell.
 pub struct Change {
@@ -186,7 +202,7 @@ type Take = Box<dyn FnOnce(&mut World) + Send>;
 
 /// Begins to list one kind, in a task of its own.
 fn list<T: Watched>(client: &Client) -> BoxFuture<'static, Result<Take, Error>> {
-    let task = tokio::spawn(pages::<T>(Api::all(client.clone())));
+    let task = tokio::spawn(pages::<T>(client.clone()));
     async move {
         let objects = task.await.map_err(|error| Error::Task(T::KIND, error))??;
         let take = move |world: &mut World| {
@@ -203,17 +219,17 @@ fn list<T: Watched>(client: &Client) -> BoxFuture<'static, Result<Take, Error>> 
 }
 
 /// All objects of a kind; `None` if the API server does not know it and Clarion can do without.
-async fn pages<T: Watched>(api: Api<T::Source>) -> Result<Option<Vec<Object<T>>>, Error> {
+async fn pages<T: Watched>(client: Client) -> Result<Option<Vec<Object<T>>>, Error> {
     let mut parameters = ListParams { field_selector: fields::<T>(), ..ListParams::default().limit(T::PAGE) };
     let mut objects = Vec::new();
     loop {
-        let page = match api.list(&parameters).await {
+        let page = match T::page(&client, &parameters).await {
             Ok(page) => page,
             Err(kube::Error::Api(status)) if status.code == 404 && T::OPTIONAL => return Ok(None),
             Err(error) => return Err(Error::List(T::KIND, error)),
         };
         objects.extend(page.items.into_iter().map(T::project));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+        match page.next {
             Some(token) => parameters.continue_token = Some(token),
             None => return Ok(Some(objects)),
         }

@@ -23,6 +23,13 @@ pub struct Partial<K, B> {
     kind: PhantomData<K>,
 }
 
+impl<K, B> Partial<K, B> {
+    /// What was read otherwise than from JSON.
+    pub fn new(metadata: ObjectMeta, managers: Vec<Entry>, body: B) -> Self {
+        Self { metadata, managers, body, kind: PhantomData }
+    }
+}
+
 /// What is read of an object beside its metadata.
 pub trait Body: Default {
     /// Reads a field of the object, or leaves it to be passed over and tells so by `false`.
@@ -55,6 +62,11 @@ struct StatusFields {
 }
 
 impl Entry {
+    /// An entry with fields in JSON. What can't be read says nothing.
+    pub fn new(manager: Option<String>, time: Option<Time>, fields: &[u8]) -> Self {
+        Self { manager, time, fields: serde_json::from_slice(fields).unwrap_or_default() }
+    }
+
     /// Whether it set something in `spec`.
     pub fn is_in_spec(&self) -> bool {
         self.fields.spec.is_some()
@@ -124,7 +136,7 @@ impl<'de, K, B: Body> Visitor<'de> for Fieldwise<K, B> {
             annotations: metadata.annotations,
             ..ObjectMeta::default()
         };
-        Ok(Partial { metadata, managers, body, kind: PhantomData })
+        Ok(Partial::new(metadata, managers, body))
     }
 }
 

@@ -15,6 +15,7 @@ use clarion_core::{
         NodeState, Object, ObjectName, Outcome, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
     },
 };
+use futures::FutureExt as _;
 use ipnet::IpNet;
 use k8s_openapi::{
     api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as networking},
@@ -22,12 +23,14 @@ use k8s_openapi::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
 };
+use kube::{Client, api::ListParams};
 use serde::{Deserialize, de::MapAccess};
 use serde_json::Value;
 
 use super::{
-    Watched,
+    Listing, Watched,
     partial::{Body, Entry, Lenient, Partial, Typed},
+    protobuf,
 };
 
 /// A LoadBalancerPool.
@@ -91,6 +94,10 @@ impl Watched for Service {
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.services
     }
+
+    fn page<'a>(client: &'a Client, parameters: &'a ListParams) -> Listing<'a, Self> {
+        protobuf::page::<protobuf::Service, _>(client, parameters).boxed()
+    }
 }
 
 /// The controller that wrote `status.loadBalancer` last, if it is another one. A person at the terminal is none. Who leaves
@@ -148,21 +155,29 @@ impl Watched for EndpointSlice {
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.endpoint_slices
     }
+
+    fn page<'a>(client: &'a Client, parameters: &'a ListParams) -> Listing<'a, Self> {
+        protobuf::page::<protobuf::EndpointSlice, _>(client, parameters).boxed()
+    }
 }
 
 /// What is read of an EndpointSlice.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    address_type: String,
-    endpoints: Vec<Place>,
+    /// The family of the addresses, by its name.
+    pub address_type: String,
+    /// Each endpoint.
+    pub endpoints: Vec<Place>,
 }
 
 /// What is read of an endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Place {
-    node_name: Option<String>,
-    conditions: Option<discovery::EndpointConditions>,
+pub struct Place {
+    /// The node that it runs on.
+    pub node_name: Option<String>,
+    /// Whether it takes traffic.
+    pub conditions: Option<discovery::EndpointConditions>,
 }
 
 impl Body for Endpoints {

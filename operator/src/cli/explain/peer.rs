@@ -1,13 +1,13 @@
 //! Which nodes have a session with a peer, on which terms, and what is offered to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use clap::Args;
 use clarion_api::RouterPeerSpec;
 use clarion_core::{
     World,
     config::Selector,
-    world::{Kind, ObjectName, ObjectRef},
+    world::{Attributes, Kind, ObjectName, ObjectRef},
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -98,7 +98,7 @@ fn explain(prospect: &Prospect, name: &str) -> Result<Explanation, Error> {
             state: neighbor.state(&sessions, node),
             node: (*node).to_owned(),
             neighbor: neighbor.to_string(),
-            routes: offered.get(node).map_or(0, BTreeSet::len),
+            routes: offered.get(node).map_or(0, |offered| distinct(offered)),
         })
         .collect();
     sessions.sort();
@@ -128,12 +128,29 @@ fn overrides(spec: &RouterPeerSpec) -> Vec<OverrideRow> {
     rows.collect()
 }
 
+/// What Clarion's FRRConfigurations offer on a node, each of them.
+type Offered<'w> = Vec<&'w BTreeMap<IpNet, Attributes>>;
+
+/// How many prefixes are offered, by however many objects. Most of them are in one for many nodes.
+fn distinct(offered: &[&BTreeMap<IpNet, Attributes>]) -> usize {
+    let mut offered = offered.to_vec();
+    offered.sort_by_key(|routes| Reverse(routes.len()));
+    let mut seen: Offered = Vec::with_capacity(offered.len());
+    let mut count = 0;
+    for routes in offered {
+        let is_new = |prefix: &&IpNet| !seen.iter().any(|routes| routes.contains_key(*prefix));
+        count += if seen.is_empty() { routes.len() } else { routes.keys().filter(is_new).count() };
+        seen.push(routes);
+    }
+    count
+}
+
 /// The FRRConfigurations that have the neighbor of these nodes, and what Clarion's offer to it on each.
 fn configurations<'w>(
     world: &'w World,
     neighbors: &BTreeMap<&'w str, Neighbor>,
-) -> (Vec<ConfigurationRow>, BTreeMap<&'w str, BTreeSet<IpNet>>) {
-    let (mut rows, mut offered) = (Vec::new(), BTreeMap::<_, BTreeSet<IpNet>>::new());
+) -> (Vec<ConfigurationRow>, BTreeMap<&'w str, Offered<'w>>) {
+    let (mut rows, mut offered) = (Vec::new(), BTreeMap::<_, Offered>::new());
     for object in frr::read_by_daemons(world) {
         let there: BTreeMap<Neighbor, usize> = frr::neighbors(object).into_iter().collect();
         let nodes = frr::nodes(world, object);
@@ -153,7 +170,7 @@ fn configurations<'w>(
         for (vrf, key, session) in routers.flat_map(|(vrf, r)| r.sessions.iter().map(move |(key, s)| (vrf, key, s))) {
             let neighbor = Neighbor::named(vrf, key);
             for (node, _) in concerned.iter().filter(|(_, wanted)| **wanted == neighbor) {
-                offered.entry(*node).or_default().extend(session.routes.keys());
+                offered.entry(*node).or_default().push(&session.routes);
             }
         }
     }
@@ -208,4 +225,24 @@ impl Explanation {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&[], 0)]
+    #[case(&["1"], 1)]
+    #[case(&["1", "1 2", "3 1"], 3)]
+    #[case(&["", "1", "1"], 1)]
+    fn a_prefix_that_several_offer_counts_once(#[case] offered: &[&str], #[case] expected: usize) {
+        let prefix = |last: &str| format!("10.0.0.{last}/32").parse().unwrap();
+        let routes =
+            |lasts: &&str| lasts.split_whitespace().map(|last| (prefix(last), Attributes::default())).collect();
+        let offered: Vec<BTreeMap<IpNet, Attributes>> = offered.iter().map(routes).collect();
+        assert_eq!(distinct(&offered.iter().collect::<Vec<_>>()), expected);
+    }
 }
