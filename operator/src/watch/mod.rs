@@ -19,7 +19,6 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
-use protobuf::Page;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -55,6 +54,14 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
         }
         .boxed()
     }
+}
+
+/// A page of a list.
+pub struct Page<K> {
+    /// The objects.
+    pub items: Vec<K>,
+    /// What the next page is asked for by, if there is one.
+    pub next: Option<String>,
 }
 
 /// A page of a list, to come.

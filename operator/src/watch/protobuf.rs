@@ -24,22 +24,15 @@ use kube::{
 use prost::Message;
 
 use super::{
+    Page,
     partial::{Entry, Partial, Typed},
     project::{Endpoints, Place},
 };
 
-/// Protobuf, or JSON where the API server has none: for none of the kinds that are listed here.
+/// What is asked for. The API server has it for all kinds that are its own.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
 /// What every answer begins with (k8s.io/apimachinery, `pkg/runtime/serializer/protobuf`).
 const MAGIC: &[u8] = b"k8s\0";
-
-/// A page of a list.
-pub struct Page<K> {
-    /// The objects.
-    pub items: Vec<K>,
-    /// What the next page is asked for by, if there is one.
-    pub next: Option<String>,
-}
 
 /// An answer that can't be read.
 #[derive(Debug, thiserror::Error)]

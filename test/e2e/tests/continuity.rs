@@ -2,24 +2,19 @@
 
 use std::time::Duration;
 
-use clarion_e2e::{Lab, Mark, Topology, Traffic};
+use clarion_e2e::{Lab, Mark, Traffic};
 use clarion_envtest::Operator;
 use serde_json::json;
 
 use crate::{
     objects::{advertisement, v4},
-    themes::{Theme, cases},
+    themes::{Theme, cases, rack},
 };
 
 pub fn theme() -> Theme {
     Theme {
         name: "continuity",
-        topology: Topology::new()
-            .nodes(&["a", "b", "c"])
-            .router("tor", 64513)
-            .client("user")
-            .subnet("192.0.2.0/24", "2001:db8:1::/64", &["tor", "a", "b", "c"])
-            .subnet("203.0.113.0/24", "2001:db8:2::/64", &["tor", "user"]),
+        topology: rack(),
         cases: cases![
             core clarion_is_stopped_and_started,
             core clarion_is_killed,

@@ -2,23 +2,18 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use clarion_e2e::{Lab, Topology, service_with};
+use clarion_e2e::{Lab, service_with};
 use serde_json::json;
 
 use crate::{
     objects::{advertisement, node, v4, v6},
-    themes::{Theme, cases},
+    themes::{Theme, cases, rack},
 };
 
 pub fn theme() -> Theme {
     Theme {
         name: "policies",
-        topology: Topology::new()
-            .nodes(&["a", "b", "c"])
-            .router("tor", 64513)
-            .client("user")
-            .subnet("192.0.2.0/24", "2001:db8:1::/64", &["tor", "a", "b", "c"])
-            .subnet("203.0.113.0/24", "2001:db8:2::/64", &["tor", "user"]),
+        topology: rack(),
         cases: cases![
             core with_policy_cluster_every_node_is_a_next_hop,
             core with_policy_local_next_hops_follow_the_endpoints,

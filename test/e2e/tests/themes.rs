@@ -25,6 +25,16 @@ pub struct Theme {
     pub cases: Vec<Case>,
 }
 
+/// Three nodes behind one router, and a client beyond it.
+pub fn rack() -> Topology {
+    Topology::new()
+        .nodes(&["a", "b", "c"])
+        .router("tor", 64513)
+        .client("user")
+        .subnet("192.0.2.0/24", "2001:db8:1::/64", &["tor", "a", "b", "c"])
+        .subnet("203.0.113.0/24", "2001:db8:2::/64", &["tor", "user"])
+}
+
 /// Lists cases by the names of their functions; `core` or `full` says where they run.
 macro_rules! cases {
     ($($kind:ident $case:ident),+ $(,)?) => {
