@@ -14,6 +14,12 @@ pub const CLASS_LESS_LABEL: &str = "clarionlb.io/class-less";
 
 /// Label that marks objects written by Clarion, with the value [`FIELD_MANAGER`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Annotation on the Lease: its holder is to withdraw everything; one of the next two. `clarion drain-all` writes it.
+pub const DRAIN_ALL_ANNOTATION: &str = "clarionlb.io/drain-all";
+/// Every route and session is to go.
+pub const DRAIN_ROUTES: &str = "routes";
+/// The same, and then the addresses of Services.
+pub const DRAIN_ADDRESSES: &str = "addresses";
 /// Label on FRRConfigurations: which layer of the layout the object belongs to (`base`, `node` or `park`).
 pub const LAYER_LABEL: &str = "clarionlb.io/layer";
 /// How the names of FRRConfigurations begin that hold what a class of nodes has in common.

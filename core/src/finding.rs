@@ -67,6 +67,7 @@ reasons! {
     HostnameLabel: "A Node lacks the label `kubernetes.io/hostname`, or shares its value with another Node.",
     OtherNamespace: "FRR-K8s, or FRRConfigurations that Clarion wrote before, are in another namespace than the one that is written to.",
     Suspended: "The peer is suspended: its sessions carry nothing of Clarion's.",
+    AllDrained: "`clarion drain-all` was asked for: nothing is announced, until `clarion drain-all --undo`.",
     FRRK8sNotInstalled: "The CRDs of FRR-K8s are not installed, so nothing can be announced. Clarion goes on when they appear.",
     WriteRefused: "The API server refused a write; the message quotes it. It is tried again.",
     Allocated: "The Service has every address that it asks for.",
@@ -101,6 +102,10 @@ reasons! {
     PasswordSecret: "The Secret with the session's password is missing or FRR-K8s can't use it, so the session is left out where that was seen. It is tried again on one node after a minute, or as soon as the Secret or the peer changes.",
     Pending: "The address is about to be given or announced.",
 }
+
+/// What is told while everything is drained.
+pub const ALL_DRAINED: &str =
+    "`clarion drain-all` was asked for: nothing is announced until `clarion drain-all --undo`";
 
 /// Something to tell about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use clarion_api::Timestamp;
 use clarion_core::{
     Plan, Severity, World, plan,
-    world::{Configuration, Intent, Kind, ObjectName, ObjectRef, Settings},
+    world::{Configuration, DrainAll, Intent, Kind, ObjectName, ObjectRef, Settings},
 };
 use futures::future::BoxFuture;
 use tokio::{
@@ -94,6 +94,8 @@ impl Loop {
             told: BTreeSet::new(),
         };
         let leadership = self.leadership.clone();
+        let mut asked = leadership.asked();
+        state.drain_all(*asked.borrow_and_update());
         // A task of its own, so that no long plan delays it.
         let mut keep = tokio::spawn(async move { leadership.keep().await });
         let mut stop = stop;
@@ -138,6 +140,7 @@ impl Loop {
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
                 Some(change) = self.watches.changes.recv() => self.take(change, &mut state),
+                Ok(()) = asked.changed() => state.drain_all(*asked.borrow_and_update()),
                 outcome = queue.settled() => {
                     queue.take(outcome, &mut state.world);
                     state.dirty();
@@ -269,6 +272,19 @@ impl Loop {
 }
 
 impl State {
+    fn drain_all(&mut self, asked: Option<DrainAll>) {
+        match (self.world.drain_all, asked) {
+            (_, Some(DrainAll::Routes)) => warn!("`clarion drain-all` was asked for: everything is withdrawn"),
+            (_, Some(DrainAll::Addresses)) => {
+                warn!("`clarion drain-all` was asked for: everything is withdrawn, and Services lose their addresses");
+            }
+            (Some(_), None) => info!("`clarion drain-all` is undone"),
+            (None, None) => return,
+        }
+        self.world.drain_all = asked;
+        self.dirty();
+    }
+
     fn dirty(&mut self) {
         self.only_reports = false;
         self.reported();

@@ -18,7 +18,7 @@ use crate::{
     annotation::{Refusal, annotation, quote},
     config::{Config, Pool, community},
     endpoints::Endpoints,
-    finding::{Findings, Reason},
+    finding::{ALL_DRAINED, Findings, Reason},
     hosts::Hosts,
     session::Sessions,
     world::{Kind, Object, ObjectName, ObjectRef, Service, World},
@@ -113,6 +113,7 @@ pub fn announce(
     let mut stage = Stage {
         config,
         hosts,
+        is_drained: world.drain_all.is_some(),
         endpoints: Endpoints::new(world),
         reach: Reach::new(world.now, config, hosts, sessions),
         aggregates: BTreeMap::new(),
@@ -138,6 +139,8 @@ pub fn announce(
 struct Stage<'w, 'a> {
     config: &'w Config,
     hosts: &'w Hosts<'w>,
+    /// Nothing is to be announced.
+    is_drained: bool,
     endpoints: Endpoints<'w>,
     reach: Reach<'w>,
     /// Whether the aggregate of a pool is wholly of the pool.
@@ -159,6 +162,9 @@ impl<'w> Stage<'w, '_> {
     ) -> Result<(), (Reason, String)> {
         if addresses.is_empty() {
             return Err((Reason::NoAddress, "the Service has no address yet".to_owned()));
+        }
+        if self.is_drained {
+            return Err((Reason::AllDrained, ALL_DRAINED.to_owned()));
         }
         let pool_of = |address: &IpAddr| self.config.pools.of(*address);
         if addresses.iter().all(|address| pool_of(address).is_some_and(|pool| !pool.announce)) {

@@ -11,12 +11,12 @@ use clarion_api::{
 use super::{Selector, addresses::is_mapped, not_in_frr_k8s};
 use crate::{
     address_set::Family,
-    finding::{Findings, Reason},
+    finding::{ALL_DRAINED, Findings, Reason},
     layer::{carries, key},
     world::{Custom, Kind, Object, ObjectRef, World},
 };
 
-/// A valid peer that is not suspended.
+/// A valid peer that is in effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// Its name.
@@ -136,6 +136,10 @@ pub fn check(
     }
     for message in ignored_timers(&peer.terms.neighbor) {
         findings.warning(id.clone(), Reason::TimersIgnored, message);
+    }
+    if world.drain_all.is_some() {
+        findings.error(id, Reason::AllDrained, ALL_DRAINED);
+        return None;
     }
     if spec.suspend {
         let message = format!("spec.suspend is true: nothing is announced to {}", peer.name);

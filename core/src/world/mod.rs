@@ -150,6 +150,19 @@ impl Default for Settings {
     }
 }
 
+/// Why no Service is served while addresses are taken away.
+const ALL_RELEASED: &str =
+    "`clarion drain-all --release-addresses` was asked for: no Service is served until `clarion drain-all --undo`";
+
+/// What `clarion drain-all` takes away, until it is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainAll {
+    /// Every route and session of Clarion's: all its FRRConfigurations go.
+    Routes,
+    /// The same, and then the addresses of Services.
+    Addresses,
+}
+
 /// Everything that a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
@@ -161,6 +174,8 @@ pub struct World {
     pub add_only: bool,
     /// No address may be given yet: a write of an earlier leader may be giving the same one to somebody else.
     pub give_nothing: bool,
+    /// Everything is to be withdrawn, and nothing given.
+    pub drain_all: Option<DrainAll>,
     /// The cluster is OpenShift, of which FRR-K8s is a part that has to be enabled.
     pub is_openshift: bool,
     /// Whether FRR-K8s's CRDs are installed.
@@ -554,10 +569,10 @@ impl Service {
 
 impl World {
     /// Whether a Service of type LoadBalancer is Clarion's to serve: by its class or, without one, by its namespace's
-    /// label or the setting.
+    /// label or the setting. None is while addresses are taken away.
     #[must_use]
     pub fn serves(&self, service: &Object<Service>) -> bool {
-        if !service.value.is_load_balancer {
+        if !service.value.is_load_balancer || self.drain_all == Some(DrainAll::Addresses) {
             return false;
         }
         match &service.value.class {
@@ -584,6 +599,7 @@ impl World {
         }
         Some(match &service.value.class {
             _ if !service.value.is_load_balancer => "it is not of type LoadBalancer".to_owned(),
+            _ if self.drain_all == Some(DrainAll::Addresses) => ALL_RELEASED.to_owned(),
             Some(class) => {
                 format!("its class is {class}, and Clarion serves {}", self.settings.load_balancer_classes.join(", "))
             }

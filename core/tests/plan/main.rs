@@ -7,6 +7,7 @@ mod beside;
 mod cluster;
 mod combinations;
 mod confirmed;
+mod drain_all;
 mod random;
 mod rules;
 mod secrets;

@@ -11,7 +11,7 @@ use super::{
     manifests::{self, Manifests, Other},
     serving::Serving,
 };
-use crate::watch;
+use crate::{lead::lease, watch};
 
 /// Where the objects are that a command looks at.
 #[derive(Debug, Args)]
@@ -70,8 +70,13 @@ impl Source {
 
     /// Everything that a plan looks at in the cluster, whether or not there are manifests.
     pub fn cluster(&self) -> Result<World, Error> {
-        let world =
-            block_on(async { Ok::<_, Error>(watch::snapshot(&client().await?, self.serving.settings()).await?) })??;
+        let world = block_on(async {
+            let client = client().await?;
+            // Who may not see the Lease does not see what it asks for either.
+            let (world, leases) = tokio::join!(watch::snapshot(&client, self.serving.settings()), lease::all(&client));
+            let drain_all = leases.unwrap_or_default().iter().find_map(lease::drain_all);
+            Ok::<_, Error>(World { drain_all, ..world? })
+        })??;
         Ok(self.set(world))
     }
 

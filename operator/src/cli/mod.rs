@@ -7,6 +7,7 @@ mod completion;
 mod conflicts;
 mod crds;
 mod diff;
+mod drain_all;
 mod duration;
 mod explain;
 mod findings;
@@ -63,6 +64,7 @@ enum Command {
     Reserve(reserve::Reserve),
     Release(release::Release),
     Yield(yielding::Yield),
+    DrainAll(drain_all::DrainAll),
     Import(import::Import),
     SupportBundle(support_bundle::SupportBundle),
     /// Print the CustomResourceDefinitions
@@ -97,6 +99,8 @@ enum Error {
     Release(#[from] release::Error),
     #[error(transparent)]
     Yield(#[from] yielding::Error),
+    #[error(transparent)]
+    DrainAll(#[from] drain_all::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
     #[error(transparent)]
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Reserve(reserve) => done(reserve.execute().map_err(Error::from)),
         Command::Release(release) => done(release.execute().map_err(Error::from)),
         Command::Yield(yielding) => done(yielding.execute().map_err(Error::from)),
+        Command::DrainAll(drain) => done(drain.execute().map_err(Error::from)),
         Command::Import(import) => done(import.execute().map_err(Error::from)),
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),

@@ -13,9 +13,9 @@ use tracing::info;
 use super::{cluster, duration, serving::Serving, version::BUILD};
 use crate::{
     apply::{Timing, Writer},
-    lead::{self, Lost, Takeover, Terms},
+    lead::{self, Lost, Rival, Takeover, Terms},
     reconcile::Loop,
-    telemetry::{self, Health, LogFormat, Metrics},
+    telemetry::{self, Health, LogFormat, Metrics, Phase},
     watch,
 };
 
@@ -110,8 +110,11 @@ impl Run {
             }
         };
         let mut stop = Box::pin(stop);
+        let barred = |rival: Option<&Rival>| {
+            health.set(rival.map_or(Phase::Standby, |rival| Phase::Barred(rival.to_string())));
+        };
         let (leadership, takeover) = tokio::select! {
-            acquired = lead::acquire(writer.clone(), terms.clone()) => acquired,
+            acquired = lead::acquire(writer.clone(), terms.clone(), barred) => acquired,
             () = &mut stop => return Ok(()),
         };
         // Lists made after the Lease was acquired show everything that earlier leaders have written.

@@ -45,7 +45,7 @@ pub struct Yield {
     #[arg(long)]
     dry_run: bool,
     /// How long to wait at most, in seconds (`30s`) or minutes
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::timeout)]
     timeout: Duration,
     #[command(flatten)]
     view: View,
@@ -74,14 +74,6 @@ pub enum Error {
     Slow(String, String),
     #[error("RouterPeer {1} has the same neighbor and would take the session over from {0}: yield {1} first")]
     Taken(String, String),
-}
-
-/// Whole seconds, at most an hour.
-fn timeout(text: &str) -> Result<Duration, String> {
-    match duration::whole_seconds(text) {
-        Some(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
-        _ => Err("whole seconds between 1s and 3600s, or minutes, are needed".to_owned()),
-    }
 }
 
 /// The field manager under which RouterPeers are changed.

@@ -5,6 +5,11 @@
 //! one has ended at 2/3 D + D/4 = 11/12 D. Another process takes over no earlier than D after it saw the last renewal.
 //! What remains is a process that was stopped between its look at the clock and its request: writes carry a
 //! resourceVersion, and a new leader only adds for another D/4 + D/12.
+//!
+//! One cluster has one Clarion, however many replicas it has. Installed twice, the two have a Lease each: whoever sees a Lease
+//! of another that is held stands by.
+
+pub mod lease;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,14 +17,17 @@ use std::{
 };
 
 use clarion_api::Timestamp;
-use http::{Method, Request};
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+use clarion_core::world::DrainAll;
+use http::Method;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Client;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
 };
-use kube::{Client, Resource as _, api::ObjectMeta};
-use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
+
+use self::lease::Seen;
 
 /// Which Lease, held how long, by whom.
 #[derive(Clone, Debug)]
@@ -50,13 +58,18 @@ impl Terms {
         self.write_timeout() + self.duration / 12
     }
 
+    /// The Lease, with its namespace.
+    fn lease(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     fn retry_every(&self) -> Duration {
         self.duration / 8
     }
 }
 
-/// How a Lease was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a Lease was come by, the worse the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Takeover {
     /// Its last holder has freed it: no write of that process can be under way.
     HandedOver,
@@ -73,6 +86,8 @@ pub struct Leadership {
     terms: Terms,
     /// Up to when this process may write.
     until: Arc<Mutex<Instant>>,
+    /// What the Lease asks of its holder.
+    asked: Arc<watch::Sender<Option<DrainAll>>>,
 }
 
 /// The Lease is lost.
@@ -99,66 +114,148 @@ pub enum Lost {
     Unwatched,
 }
 
-/// Waits until the Lease can be had, and takes it.
-pub async fn acquire(client: Client, terms: Terms) -> (Leadership, Takeover) {
-    let mut seen: Option<(String, Instant)> = None;
-    let mut told = String::new();
+/// Another Clarion that leads in the same cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another Clarion leads in this cluster: its Lease is {lease}, held by {holder}. One cluster has one Clarion, so this one stands by: \
+     uninstall one of the two. One serves several classes where --load-balancer-class is given several times"
+)]
+pub struct Rival {
+    /// Its Lease, with the namespace.
+    pub lease: String,
+    /// Who holds that.
+    pub holder: String,
+}
+
+/// Waits until the Lease can be had and no other Clarion leads, and takes it. `barred` is told while another does.
+pub async fn acquire(client: Client, terms: Terms, barred: impl Fn(Option<&Rival>)) -> (Leadership, Takeover) {
+    let mut candidate = Candidate { client, terms, seen: Seen::default(), owed: Takeover::HandedOver, blind: false };
+    let (mut told, limit) = (None, candidate.terms.renew_within());
     loop {
         let started = Instant::now();
-        let limit = terms.renew_within();
-        let attempt = timeout(limit, attempt(&client, &terms, &mut seen));
-        match attempt.await.unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {limit:?}").into())))
-        {
-            Ok(Attempt::Got(takeover)) => {
+        let attempt = timeout(limit, candidate.attempt());
+        let found =
+            attempt.await.unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {limit:?}").into())));
+        let Candidate { client, terms, .. } = &candidate;
+        match found {
+            Ok(Attempt::Got(lease, takeover)) => {
                 info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
                 let until = Arc::new(Mutex::new(started + terms.renew_within()));
-                return (Leadership { client, terms, until }, takeover);
+                let asked = Arc::new(watch::Sender::new(lease::drain_all(&lease)));
+                return (Leadership { client: client.clone(), terms: terms.clone(), until, asked }, takeover);
             }
-            Ok(Attempt::Held(holder)) => {
-                if told != holder {
-                    info!(lease = terms.name, holder, "standing by");
-                    told = holder;
+            Ok(other) if told.as_ref() == Some(&other) => {}
+            Ok(other) => {
+                match &other {
+                    Attempt::Barred(rival) => warn!("{rival}"),
+                    Attempt::Held(holder) => info!(lease = terms.name, holder, "standing by"),
+                    Attempt::Got(..) => {}
                 }
+                barred(match &other {
+                    Attempt::Barred(rival) => Some(rival),
+                    _ => None,
+                });
+                told = Some(other);
             }
             Err(error) => warn!(lease = terms.name, %error, "the Lease can't be read or written; trying again"),
         }
-        sleep(terms.retry_every()).await;
+        sleep(candidate.terms.retry_every()).await;
     }
 }
 
+/// What came of an attempt to get the Lease.
+#[derive(PartialEq)]
 enum Attempt {
-    Got(Takeover),
+    Got(Box<Lease>, Takeover),
+    /// Another process holds it.
     Held(String),
+    /// Another Clarion leads, by a Lease of its own.
+    Barred(Rival),
 }
 
-/// Expiry is judged by this process's clock, from when it first saw the record as it is: clocks of two machines may
-/// differ.
-async fn attempt(client: &Client, terms: &Terms, seen: &mut Option<(String, Instant)>) -> Result<Attempt, kube::Error> {
-    let Some(lease) = get(client, terms).await? else {
-        let lease = record(terms, None, Some(&terms.identity));
-        send(client, terms, Method::POST, &lease).await?;
-        return Ok(Attempt::Got(Takeover::Created));
-    };
-    let spec = lease.spec.clone().unwrap_or_default();
-    let holder = spec.holder_identity.clone().unwrap_or_default();
-    let version = lease.metadata.resource_version.clone().unwrap_or_default();
-    let since = match seen {
-        Some((known, since)) if *known == version => *since,
-        _ => seen.insert((version, Instant::now())).1,
-    };
-    let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let takeover = if holder.is_empty() {
-        Takeover::HandedOver
-    } else if since.elapsed() >= duration.unwrap_or(terms.duration).max(terms.duration) {
-        Takeover::Forced
-    } else {
-        return Ok(Attempt::Held(holder));
-    };
-    match send(client, terms, Method::PUT, &record(terms, Some(&lease), Some(&terms.identity))).await {
-        Ok(_) => Ok(Attempt::Got(takeover)),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Attempt::Held("another process".to_owned())),
-        Err(error) => Err(error),
+/// A process that waits for the Lease.
+struct Candidate {
+    client: Client,
+    terms: Terms,
+    seen: Seen,
+    /// How the Lease was come by when it was given up for another Clarion, without anything done.
+    owed: Takeover,
+    /// It may not see the Leases of others, and has said so.
+    blind: bool,
+}
+
+impl Candidate {
+    /// Others are looked for before, so that nothing is taken from one that leads, and after: of two that come at once, at
+    /// least one sees the other then.
+    async fn attempt(&mut self) -> Result<Attempt, kube::Error> {
+        let mut expired = false;
+        if let Some(rival) = self.rival(&mut expired).await? {
+            return Ok(Attempt::Barred(rival));
+        }
+        let (lease, mut takeover) = match self.take().await? {
+            Attempt::Got(lease, takeover) => (lease, takeover),
+            other => return Ok(other),
+        };
+        takeover = takeover.max(self.owed).max(if expired { Takeover::Forced } else { Takeover::HandedOver });
+        let Some(rival) = self.rival(&mut expired).await? else { return Ok(Attempt::Got(lease, takeover)) };
+        self.owed = takeover;
+        lease::send(&self.client, &self.terms, Method::PUT, &lease::record(&self.terms, Some(&lease), None)).await?;
+        // Else two that yield to each other might go on doing so.
+        sleep(self.terms.retry_every().mul_f64(jitter())).await;
+        Ok(Attempt::Barred(rival))
     }
+
+    async fn take(&mut self) -> Result<Attempt, kube::Error> {
+        let Self { client, terms, seen, .. } = self;
+        let mine = |before| lease::record(terms, before, Some(&terms.identity));
+        let Some(lease) = lease::get(client, terms).await? else {
+            let lease = lease::send(client, terms, Method::POST, &mine(None)).await?;
+            return Ok(Attempt::Got(Box::new(lease), Takeover::Created));
+        };
+        let takeover = if lease::holder(&lease).is_empty() {
+            Takeover::HandedOver
+        } else if seen.is_held(&lease, terms.duration) {
+            return Ok(Attempt::Held(lease::holder(&lease).to_owned()));
+        } else {
+            Takeover::Forced
+        };
+        match lease::send(client, terms, Method::PUT, &mine(Some(&lease))).await {
+            Ok(lease) => Ok(Attempt::Got(Box::new(lease), takeover)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Attempt::Held("another process".to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Another Clarion that leads. One whose Lease has `expired` does not, but writes of it may still arrive.
+    async fn rival(&mut self, expired: &mut bool) -> Result<Option<Rival>, kube::Error> {
+        let leases = match lease::all(&self.client).await {
+            Ok(leases) => leases,
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    warn!(
+                        "Leases can't be listed, so another Clarion in this cluster would not be seen: {}",
+                        status.message
+                    );
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let own = self.terms.lease();
+        let others = leases.iter().filter(|lease| lease::name(lease) != own && !lease::holder(lease).is_empty());
+        for lease in others.filter(|lease| !lease::is_abandoned(lease, Timestamp::now())) {
+            if self.seen.is_held(lease, self.terms.duration) {
+                return Ok(Some(Rival { lease: lease::name(lease), holder: lease::holder(lease).to_owned() }));
+            }
+            *expired = true;
+        }
+        Ok(None)
+    }
+}
+
+/// Something between 0 and 1 that is another one each time.
+fn jitter() -> f64 {
+    f64::from(Timestamp::now().subsec_nanosecond().rem_euclid(1_000_000)) / 1e6
 }
 
 impl Leadership {
@@ -167,13 +264,18 @@ impl Leadership {
         Instant::now() < self.until()
     }
 
+    /// What the Lease asks of its holder, from now on.
+    pub fn asked(&self) -> watch::Receiver<Option<DrainAll>> {
+        self.asked.subscribe()
+    }
+
     fn until(&self) -> Instant {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renews the Lease for as long as that works; returns when it is lost.
     pub async fn keep(&self) -> Lost {
-        let lease = format!("{}/{}", self.terms.namespace, self.terms.name);
+        let lease = self.terms.lease();
         loop {
             sleep(self.terms.retry_every()).await;
             loop {
@@ -202,24 +304,28 @@ impl Leadership {
 
     /// Renews once; returns the holder if that is somebody else.
     async fn renew(&self) -> Result<Option<String>, kube::Error> {
-        let Some(lease) = get(&self.client, &self.terms).await? else {
+        let Some(lease) = lease::get(&self.client, &self.terms).await? else {
             return Ok(Some("nobody: the Lease was deleted".to_owned()));
         };
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let holder = lease::holder(&lease);
         if holder != self.terms.identity {
-            return Ok(Some(holder));
+            return Ok(Some(holder.to_owned()));
         }
-        send(&self.client, &self.terms, Method::PUT, &record(&self.terms, Some(&lease), Some(&holder))).await?;
+        let renewed = lease::record(&self.terms, Some(&lease), Some(holder));
+        lease::send(&self.client, &self.terms, Method::PUT, &renewed).await?;
+        let asked = lease::drain_all(&lease);
+        self.asked.send_if_modified(|known| std::mem::replace(known, asked) != asked);
         Ok(None)
     }
 
     /// Frees the Lease, so that another process need not wait. Only when no write of this process is under way.
     pub async fn release(&self) {
         let release = async {
-            if let Some(lease) = get(&self.client, &self.terms).await?
-                && lease.spec.as_ref().and_then(|s| s.holder_identity.as_ref()) == Some(&self.terms.identity)
+            if let Some(lease) = lease::get(&self.client, &self.terms).await?
+                && lease::holder(&lease) == self.terms.identity
             {
-                send(&self.client, &self.terms, Method::PUT, &record(&self.terms, Some(&lease), None)).await?;
+                let freed = lease::record(&self.terms, Some(&lease), None);
+                lease::send(&self.client, &self.terms, Method::PUT, &freed).await?;
             }
             Ok::<_, kube::Error>(())
         };
@@ -229,56 +335,6 @@ impl Leadership {
             Err(_) => warn!(lease = self.terms.name, "the Lease could not be released in time; it will expire"),
         }
     }
-}
-
-/// The record with its times set, on top of the version that was read.
-fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>) -> Lease {
-    let now = MicroTime(Timestamp::now());
-    let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-    let same_holder = old.holder_identity.as_deref() == holder;
-    let transitions = old.lease_transitions.unwrap_or(0);
-    Lease {
-        metadata: ObjectMeta {
-            name: Some(terms.name.clone()),
-            namespace: Some(terms.namespace.clone()),
-            ..before.map(|lease| lease.metadata.clone()).unwrap_or_default()
-        },
-        spec: Some(LeaseSpec {
-            holder_identity: Some(holder.unwrap_or_default().to_owned()),
-            lease_duration_seconds: i32::try_from(terms.duration.as_secs().max(1)).ok(),
-            acquire_time: if same_holder { old.acquire_time } else { Some(now.clone()) },
-            renew_time: Some(now),
-            lease_transitions: Some(
-                transitions.saturating_add(i32::from(before.is_some() && !same_holder && holder.is_some())),
-            ),
-            ..old
-        }),
-    }
-}
-
-async fn get(client: &Client, terms: &Terms) -> Result<Option<Lease>, kube::Error> {
-    let request = Request::get(path(terms)).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    match client.request::<Lease>(request).await {
-        Ok(lease) => Ok(Some(lease)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn send(client: &Client, terms: &Terms, method: Method, lease: &Lease) -> Result<Lease, kube::Error> {
-    let path = if method == Method::POST { Lease::url_path(&(), Some(&terms.namespace)) } else { path(terms) };
-    let uri = format!(
-        "{path}?fieldManager={}&timeout={}ms",
-        clarion_api::names::FIELD_MANAGER,
-        terms.write_timeout().as_millis()
-    );
-    let body = serde_json::to_vec(lease).map_err(kube::Error::SerdeError)?;
-    let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
-    client.request(request.body(body).map_err(kube::Error::HttpError)?).await
-}
-
-fn path(terms: &Terms) -> String {
-    format!("{}/{}", Lease::url_path(&(), Some(&terms.namespace)), terms.name)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const STUCK: Duration = Duration::from_secs(60);
 pub enum Phase {
     /// It waits for the Lease.
     Standby,
+    /// Another Clarion leads, which has to be told of: it is not ready to take over.
+    Barred(String),
     /// It leads, and learns what there is; these kinds are missing.
     Syncing(BTreeSet<Kind>),
     /// It leads.
@@ -48,7 +50,7 @@ impl Health {
 
     fn live(&self) -> (StatusCode, String) {
         match self.get() {
-            (Phase::Standby, _) => (StatusCode::OK, "standing by\n".to_owned()),
+            (Phase::Standby | Phase::Barred(_), _) => (StatusCode::OK, "standing by\n".to_owned()),
             (_, at) if at.elapsed() < STUCK => (StatusCode::OK, "ok\n".to_owned()),
             (_, at) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the loop has not turned for {:?}\n", at.elapsed())),
         }
@@ -57,6 +59,7 @@ impl Health {
     fn ready(&self) -> (StatusCode, String) {
         match self.get().0 {
             Phase::Standby => (StatusCode::OK, "standing by: another process leads\n".to_owned()),
+            Phase::Barred(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             Phase::Leading => (StatusCode::OK, "leading\n".to_owned()),
             Phase::Syncing(missing) => {
                 let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, object, pool};
 
-fn run(cluster: &Cluster, arguments: &[&str]) -> (i32, String, String) {
+pub fn run(cluster: &Cluster, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = std::process::Command::new(Operator::binary().unwrap())
         .args(arguments)
         .env("KUBECONFIG", cluster.0.kubeconfig())
@@ -55,7 +55,7 @@ fn underlay(neighbor: Value) -> DynamicObject {
 }
 
 /// Two announced Services, and nothing left to write.
-async fn settled() -> (Cluster, Operator) {
+pub async fn settled() -> (Cluster, Operator) {
     let cluster = Cluster::start().await;
     let mut operator = Operator::start(&cluster.0).unwrap();
     operator.leading().await.unwrap();
@@ -74,7 +74,7 @@ async fn nothing_to_write(cluster: &Cluster) {
     .unwrap();
 }
 
-async fn stop(operator: &mut Operator) {
+pub async fn stop(operator: &mut Operator) {
     operator.process.signal("TERM").unwrap();
     operator.ended().await.unwrap();
 }

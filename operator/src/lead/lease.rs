@@ -1,0 +1,139 @@
+//! The Lease as the API server has it: how it is read and written, which others there are, and what it asks of its holder.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clarion_api::{Timestamp, names};
+use clarion_core::world::DrainAll;
+use http::{Method, Request};
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, Resource as _,
+    api::{ListParams, ObjectMeta},
+};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Terms;
+
+/// Who holds the Lease; nobody if it is empty.
+pub fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+/// How long others keep off after a renewal.
+pub fn duration(lease: &Lease) -> Option<Duration> {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+}
+
+/// A Lease that has not been renewed for so long, by whatever clock, is of a Clarion that is gone.
+const ABANDONED_AFTER: Duration = Duration::from_secs(600);
+
+/// Whether its holder is gone for good and did not free it.
+pub fn is_abandoned(lease: &Lease, now: Timestamp) -> bool {
+    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+    let age = renewed.map(|renewed| now.duration_since(renewed.0));
+    age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > ABANDONED_AFTER)
+}
+
+/// Its namespace and name.
+pub fn name(lease: &Lease) -> String {
+    let metadata = &lease.metadata;
+    format!("{}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+}
+
+/// Whether its holder is asked to withdraw everything ([`names::DRAIN_ALL_ANNOTATION`]).
+pub fn drain_all(lease: &Lease) -> Option<DrainAll> {
+    let asked = lease.metadata.annotations.as_ref()?.get(names::DRAIN_ALL_ANNOTATION)?;
+    match asked.as_str() {
+        names::DRAIN_ROUTES => Some(DrainAll::Routes),
+        names::DRAIN_ADDRESSES => Some(DrainAll::Addresses),
+        other => {
+            warn!(lease = name(lease), value = other, "the annotation {} has no meaning", names::DRAIN_ALL_ANNOTATION);
+            None
+        }
+    }
+}
+
+/// The Leases of all Clarions of a cluster.
+pub async fn all(client: &Client) -> Result<Vec<Lease>, kube::Error> {
+    let label = format!("{}={}", names::MANAGED_BY_LABEL, names::FIELD_MANAGER);
+    Ok(Api::<Lease>::all(client.clone()).list(&ListParams::default().labels(&label)).await?.items)
+}
+
+/// What was seen of Leases. Expiry is judged by this process's clock, from when it first saw a record as it is: clocks of two
+/// machines may differ.
+#[derive(Debug, Default)]
+pub struct Seen(BTreeMap<String, (String, Instant)>);
+
+impl Seen {
+    /// How long the record of a Lease has been what it is, as far as is known.
+    pub fn age(&mut self, lease: &Lease) -> Duration {
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        let (known, since) = self.0.entry(name(lease)).or_insert_with(|| (version.clone(), Instant::now()));
+        if *known != version {
+            (*known, *since) = (version, Instant::now());
+        }
+        since.elapsed()
+    }
+
+    /// Whether somebody holds the Lease and has renewed it in time, as far as is known.
+    pub fn is_held(&mut self, lease: &Lease, at_least: Duration) -> bool {
+        let age = self.age(lease);
+        !holder(lease).is_empty() && age < duration(lease).unwrap_or(at_least).max(at_least)
+    }
+}
+
+/// The record with its times set, on top of the version that was read, and with the label by which [`all`] finds it.
+pub fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>) -> Lease {
+    let now = MicroTime(Timestamp::now());
+    let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+    let same_holder = old.holder_identity.as_deref() == holder;
+    let transitions = old.lease_transitions.unwrap_or(0);
+    let mut labels = before.and_then(|lease| lease.metadata.labels.clone()).unwrap_or_default();
+    labels.insert(names::MANAGED_BY_LABEL.to_owned(), names::FIELD_MANAGER.to_owned());
+    Lease {
+        metadata: ObjectMeta {
+            labels: Some(labels),
+            name: Some(terms.name.clone()),
+            namespace: Some(terms.namespace.clone()),
+            ..before.map(|lease| lease.metadata.clone()).unwrap_or_default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(holder.unwrap_or_default().to_owned()),
+            lease_duration_seconds: i32::try_from(terms.duration.as_secs().max(1)).ok(),
+            acquire_time: if same_holder { old.acquire_time } else { Some(now.clone()) },
+            renew_time: Some(now),
+            lease_transitions: Some(
+                transitions.saturating_add(i32::from(before.is_some() && !same_holder && holder.is_some())),
+            ),
+            ..old
+        }),
+    }
+}
+
+/// Reads it, if it is there.
+pub async fn get(client: &Client, terms: &Terms) -> Result<Option<Lease>, kube::Error> {
+    let request = Request::get(path(terms)).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    match client.request::<Lease>(request).await {
+        Ok(lease) => Ok(Some(lease)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates or updates it.
+pub async fn send(client: &Client, terms: &Terms, method: Method, lease: &Lease) -> Result<Lease, kube::Error> {
+    let path = if method == Method::POST { Lease::url_path(&(), Some(&terms.namespace)) } else { path(terms) };
+    let uri = format!("{path}?fieldManager={}&timeout={}ms", names::FIELD_MANAGER, terms.write_timeout().as_millis());
+    let body = serde_json::to_vec(lease).map_err(kube::Error::SerdeError)?;
+    let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
+    client.request(request.body(body).map_err(kube::Error::HttpError)?).await
+}
+
+fn path(terms: &Terms) -> String {
+    format!("{}/{}", Lease::url_path(&(), Some(&terms.namespace)), terms.name)
+}
