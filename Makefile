@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # The Kubernetes version of the test control plane: 1.34 or 1.36.
 KUBERNETES ?= 1.34
 export KUBERNETES
+# `oldest`: the tests run with the oldest FRR-K8s that Clarion works with.
+FRR_K8S ?=
+export FRR_K8S
 # What `make release` makes.
 export VERSION IMAGE DRY_RUN
 # What the tests run; set it to test another build.
@@ -62,6 +65,7 @@ tools: ## Build the components that tests run against, once
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build frr-k8s >/dev/null
 	@test/tools/build frr-k8s-next >/dev/null
+	@test/tools/build frr-k8s-oldest >/dev/null
 	@test/tools/build metallb >/dev/null
 	@test/tools/build packaging >/dev/null
 

@@ -69,6 +69,7 @@ reasons! {
     Suspended: "The peer is suspended: its sessions carry nothing of Clarion's.",
     AllDrained: "`clarion drain-all` was asked for: nothing is announced, until `clarion drain-all --undo`.",
     FRRK8sNotInstalled: "The CRDs of FRR-K8s are not installed, so nothing can be announced. Clarion goes on when they appear.",
+    FRRK8sVersion: "The CRD of FRRConfigurations is there, but not in the version that Clarion writes. The message names those that are.",
     WriteRefused: "The API server refused a write; the message quotes it. It is tried again.",
     Allocated: "The Service has every address that it asks for.",
     PartlyAllocated: "The Service has an address of one family; the other that it prefers is not available.",

@@ -30,17 +30,17 @@ pub mod field {
     pub const NEXT_HOP: &str = "spec.bgp.routers.neighbors.toAdvertise.nextHop";
     /// v0.0.27.
     pub const AS_PATH_PREPEND: &str = "spec.bgp.routers.neighbors.toAdvertise.withAsPathPrepend";
-    /// All of them.
-    pub const ALL: [&str; 9] = [
-        DYNAMIC_ASN,
-        INTERFACE,
-        SOURCE_ADDRESS,
-        LOCAL_ASN,
-        CONNECT_TIME,
-        GRACEFUL_RESTART,
-        DUAL_STACK,
-        NEXT_HOP,
-        AS_PATH_PREPEND,
+    /// All of them, with the fields of Clarion's objects that need them.
+    pub const ALL: [(&str, &str); 9] = [
+        (DYNAMIC_ASN, "RouterPeer dynamicASN"),
+        (INTERFACE, "RouterPeer interface"),
+        (SOURCE_ADDRESS, "RouterPeer sourceAddress"),
+        (LOCAL_ASN, "RouterPeer localASN"),
+        (CONNECT_TIME, "RouterPeer connectTime"),
+        (GRACEFUL_RESTART, "RouterPeer enableGracefulRestart"),
+        (DUAL_STACK, "RouterPeer dualStackAddressFamily"),
+        (NEXT_HOP, "RouterPeer nextHop"),
+        (AS_PATH_PREPEND, "LoadBalancerAdvertisement asPathPrepend"),
     ];
 }
 

@@ -107,6 +107,9 @@ impl<'a> Announced<'a> {
         if let Some((reason, message)) = self.announcement.silent.get(&service.meta.name) {
             return no(*reason, message);
         }
+        if self.world.frr_k8s_serves_only().is_some() {
+            return no(Reason::FRRK8sVersion, "FRR-K8s does not take what Clarion writes: see the RouterPeers");
+        }
         if !self.world.frr_k8s_installed {
             return no(Reason::FRRK8sNotInstalled, "FRR-K8s is not installed: its CRD FRRConfiguration is missing");
         }

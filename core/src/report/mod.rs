@@ -250,6 +250,13 @@ fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<
         return Verdict::new(names::READY, status, worst.reason, message);
     }
     if object.kind == Kind::RouterPeer {
+        if let Some(versions) = world.frr_k8s_serves_only() {
+            let message = format!(
+                "FRR-K8s serves FRRConfigurations as {}, and this version of Clarion writes them as v1beta1: another version of one of the two is needed",
+                versions.join(", ")
+            );
+            return Verdict::new(names::READY, "False", Reason::FRRK8sVersion, message);
+        }
         if !world.frr_k8s_installed {
             let message = if world.is_openshift { ENABLE_ON_OPENSHIFT } else { INSTALL };
             return Verdict::new(names::READY, "False", Reason::FRRK8sNotInstalled, message);

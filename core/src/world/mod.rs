@@ -16,6 +16,7 @@ use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
     RouterPeerSpec, Timestamp,
     advertisement::LoadBalancerAdvertisementStatus,
+    frr::field,
     frr::{FrrConfigurationSpec, SUCCESS},
     names,
     peer::RouterPeerStatus,
@@ -377,6 +378,8 @@ impl Taint {
 pub struct FrrSchema {
     /// The fields of [`clarion_api::frr::field`] that it lacks.
     pub lacks: BTreeSet<&'static str>,
+    /// The versions that the API server serves, if the one that Clarion writes is not among them.
+    pub serves_only: Option<Vec<String>>,
 }
 
 /// A ServiceCIDR: `spec.cidrs`, from which the cluster IPs of Services come.
@@ -644,6 +647,17 @@ impl World {
     #[must_use]
     pub fn frr_k8s_has(&self, field: &str) -> bool {
         !self.frr_k8s_schema.iter().any(|schema| schema.value.lacks.contains(field))
+    }
+
+    /// What the installed FRR-K8s has no field for, as the fields of Clarion's objects that need one.
+    pub fn frr_k8s_cannot(&self) -> impl Iterator<Item = &'static str> {
+        field::ALL.into_iter().filter(|(path, _)| !self.frr_k8s_has(path)).map(|(_, feature)| feature)
+    }
+
+    /// The versions of FRRConfigurations that the API server serves, if the one that Clarion writes is not among them.
+    #[must_use]
+    pub fn frr_k8s_serves_only(&self) -> Option<&[String]> {
+        self.frr_k8s_schema.iter().find_map(|schema| schema.value.serves_only.as_deref())
     }
 
     /// Every address that one of our FRRConfigurations announces by itself, as a /32 or /128, or may announce as soon as a

@@ -42,6 +42,8 @@ struct Report {
     peers: Vec<PeerRow>,
     services: Services,
     findings: Vec<Row>,
+    /// Fields that have no effect, because the installed FRR-K8s is older than what they are for.
+    without_effect: Vec<&'static str>,
     /// Nodes whose daemon can't take its configuration.
     nodes: Vec<NodeRow>,
     /// How many things are in error.
@@ -121,6 +123,7 @@ impl Report {
             peers: peers(prospect),
             services: Services::of(next),
             findings: findings.into_iter().collect(),
+            without_effect: next.frr_k8s_cannot().collect(),
             nodes: nodes(prospect),
             errors: 0,
         };
@@ -161,6 +164,10 @@ impl Report {
             });
             parts.push(texts.collect::<String>() + &more(self.nodes.len(), rows));
         }
+        if !self.without_effect.is_empty() {
+            let text = format!("The installed FRR-K8s is too old for: {}", self.without_effect.join(", "));
+            parts.push(paragraph(&text, 0));
+        }
         let verdict = match self.errors {
             0 => "Nothing is in error.\n".to_owned(),
             errors => format!("{} in error.\n", count(errors, "thing is", "things are")),
@@ -186,7 +193,11 @@ fn ready(conditions: &[Condition]) -> (String, String) {
 /// What conditions of RouterPeers tell that is no finding about them: that FRR-K8s is not there, and, in those of the cluster,
 /// that the API server refused a write, which only the operator knows.
 fn unready(prospect: &Prospect) -> impl Iterator<Item = Row> {
-    let reasons = [(&prospect.next, Reason::FRRK8sNotInstalled), (&prospect.world, Reason::WriteRefused)];
+    let reasons = [
+        (&prospect.next, Reason::FRRK8sNotInstalled),
+        (&prospect.next, Reason::FRRK8sVersion),
+        (&prospect.world, Reason::WriteRefused),
+    ];
     reasons.into_iter().flat_map(|(world, reason)| {
         let is_it = move |condition: &&Condition| condition.type_ == names::READY && condition.reason == reason.name();
         world.peers.iter().filter_map(move |object| {

@@ -23,7 +23,7 @@ use k8s_openapi::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
 };
-use kube::{Client, api::ListParams};
+use kube::{Client, Resource as _, api::ListParams};
 use serde::{Deserialize, de::MapAccess};
 use serde_json::Value;
 
@@ -316,10 +316,13 @@ impl Watched for FrrSchema {
     const ONLY: Option<&str> = Some(CRD);
 
     fn project(source: CustomResourceDefinition) -> Object<Self> {
-        let served = source.spec.versions.iter().find(|version| version.served && version.storage);
-        let schema = served.and_then(|version| version.schema.as_ref()).and_then(|s| s.open_api_v3_schema.as_ref());
-        let lacks = schema.map(|schema| field::ALL.into_iter().filter(|path| !has(schema, path)).collect());
-        Object { meta: meta(source.metadata), value: Self { lacks: lacks.unwrap_or_default() } }
+        let served = || source.spec.versions.iter().filter(|version| version.served);
+        let ours = served().find(|version| version.name == FRRConfiguration::version(&()));
+        let serves_only = ours.is_none().then(|| served().map(|version| version.name.clone()).collect());
+        let schema = ours.and_then(|version| version.schema.as_ref()).and_then(|s| s.open_api_v3_schema.as_ref());
+        let paths = || field::ALL.into_iter().map(|(path, _)| path);
+        let lacks = schema.map(|schema| paths().filter(|path| !has(schema, path)).collect()).unwrap_or_default();
+        Object { meta: meta(source.metadata), value: Self { lacks, serves_only } }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {

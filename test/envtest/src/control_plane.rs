@@ -80,11 +80,21 @@ impl ControlPlane {
     /// # Errors
     /// If they can't be had or are refused.
     pub async fn install_frr_k8s(&self) -> Result<(), Error> {
+        self.install_frr_k8s_of("frr-k8s").await
+    }
+
+    /// Installs the CRDs of this component of `test/tools/build`, and the namespace of FRR-K8s.
+    ///
+    /// # Errors
+    /// If they can't be had or are refused.
+    pub async fn install_frr_k8s_of(&self, component: &str) -> Result<(), Error> {
         let namespace = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "frr-k8s-system"},
         });
         let mut objects = vec![object(namespace)?];
-        objects.extend(manifests(&tools("frr-k8s")?.join("crds"))?);
+        let is_crd =
+            |object: &DynamicObject| object.types.as_ref().is_some_and(|t| t.kind == "CustomResourceDefinition");
+        objects.extend(manifests(&tools(component)?.join("crds"))?.into_iter().filter(is_crd));
         self.apply(&objects).await
     }
 

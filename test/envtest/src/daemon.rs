@@ -18,6 +18,14 @@ impl Daemon {
     /// # Errors
     /// If it can't be built or started.
     pub fn start(control_plane: &ControlPlane, node: &str) -> Result<Self, Error> {
+        Self::start_of(control_plane, node, "frr-k8s")
+    }
+
+    /// Starts the daemon of a node, of this component of `test/tools/build`.
+    ///
+    /// # Errors
+    /// If it can't be built or started.
+    pub fn start_of(control_plane: &ControlPlane, node: &str, component: &str) -> Result<Self, Error> {
         let directory = control_plane.directory().join(format!("daemon-{node}"));
         std::fs::create_dir_all(&directory)?;
         let no_environment: [(&str, &str); 0] = [];
@@ -28,7 +36,7 @@ impl Daemon {
         let process = Process::start(
             &format!("frr-k8s-controller of {node}"),
             &directory.join("log"),
-            tools("frr-k8s")?.join("frr-k8s-controller"),
+            tools(component)?.join("frr-k8s-controller"),
             [
                 format!("--node-name={node}"),
                 "--namespace=frr-k8s-system".to_owned(),

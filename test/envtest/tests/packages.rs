@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clarion_envtest::{ControlPlane, Operator, repository, tools, wait};
+use clarion_envtest::{ControlPlane, Helm, Operator, repository, tools, wait};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, DynamicObject},
@@ -269,22 +269,10 @@ async fn the_examples_of_the_bundle_are_accepted() {
 #[tokio::test]
 async fn helm_installs_upgrades_and_leaves_crds_and_pools_when_it_uninstalls() {
     let control_plane = ControlPlane::start().await.unwrap();
-    let home = tempfile::tempdir().unwrap();
-    let helm = |arguments: &[&str]| {
-        let output = std::process::Command::new(tools("packaging").unwrap().join("helm"))
-            .args(arguments)
-            .args(["--namespace", "clarion-system"])
-            .current_dir(repository())
-            .env("HOME", home.path())
-            .env("KUBECONFIG", control_plane.kubeconfig())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "helm {arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    };
+    let helm = Helm::new(&control_plane, "clarion-system").unwrap();
+    let helm = |arguments: &[&str]| helm.run(arguments).unwrap();
     // A chart of an earlier version, whose CRD says less.
-    let old = home.path().join("chart");
+    let old = control_plane.directory().join("chart");
     let copied = std::process::Command::new("cp").arg("-r").arg(repository().join("charts/clarion")).arg(&old).status();
     assert!(copied.unwrap().success());
     let crd = old.join("files/crds/clarionlb.io_loadbalancerpools.yaml");
