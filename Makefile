@@ -61,13 +61,15 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB, helm, kustomize, tools for OLM"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, Clarion as it was before"
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build frr-k8s >/dev/null
 	@test/tools/build frr-k8s-next >/dev/null
 	@test/tools/build frr-k8s-oldest >/dev/null
 	@test/tools/build metallb >/dev/null
 	@test/tools/build packaging >/dev/null
+	@test/tools/build krew >/dev/null
+	@test/tools/build previous >/dev/null
 
 .PHONY: lint
 lint: ## Check format and lints

@@ -29,3 +29,4 @@ mod import;
 mod packages;
 mod rivals;
 mod transition;
+mod upgrade;
