@@ -1,7 +1,10 @@
 //! Which endpoints of a Service take traffic, as kube-proxy sees it (KEP-1669): the ready ones or, if none is ready anywhere,
 //! those that serve while they terminate.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     address_set::Family,
@@ -55,17 +58,26 @@ impl<'w> Slices<'_, 'w> {
         self.endpoints(family).any(|endpoint| endpoint.ready || endpoint.serving_while_terminating)
     }
 
-    /// The hosts with an endpoint that takes traffic, and the names of other nodes that have one: those that
-    /// are not known, or can't be told apart from others.
+    /// How many endpoints take traffic on each node that has one, by the node's name.
     #[must_use]
-    pub fn hosts(self, family: Family, hosts: &Hosts) -> (BTreeSet<usize>, BTreeSet<&'w str>) {
+    pub fn by_node(self, family: Family) -> BTreeMap<&'w str, usize> {
         let endpoints = || self.endpoints(family);
         let any_ready = endpoints().any(|endpoint| endpoint.ready);
         let takes = endpoints().filter(|e| if any_ready { e.ready } else { e.serving_while_terminating });
-        let (mut found, mut others) = (BTreeSet::new(), BTreeSet::new());
+        let mut nodes = BTreeMap::new();
         for node in takes.filter_map(|endpoint| endpoint.node.as_deref()) {
+            *nodes.entry(node).or_default() += 1;
+        }
+        nodes
+    }
+
+    /// How many endpoints take traffic on each host that has one, and the names of other nodes that have one: those that
+    /// are not known, or can't be told apart from others.
+    pub(crate) fn hosts(self, family: Family, hosts: &Hosts) -> (BTreeMap<usize, usize>, BTreeSet<&'w str>) {
+        let (mut found, mut others) = (BTreeMap::new(), BTreeSet::new());
+        for (node, endpoints) in self.by_node(family) {
             match hosts.of_node(node).filter(|host| hosts.get(*host).is_some_and(crate::hosts::Host::is_single)) {
-                Some(host) => drop(found.insert(host)),
+                Some(host) => drop(found.insert(host, endpoints)),
                 None => drop(others.insert(node)),
             }
         }
@@ -75,4 +87,47 @@ impl<'w> Slices<'_, 'w> {
 
 fn key(slice: &Object<EndpointSlice>) -> (&str, &str) {
     (&slice.meta.name.namespace, &slice.value.service)
+}
+
+/// By which factor the busiest endpoint of a Service gets more than its even share of the connections, if routers spread these
+/// evenly over nodes: from how many endpoints each announcing node has, and how many there are in all. `None` without an
+/// announcing node.
+#[must_use]
+pub fn skew(announcing: impl IntoIterator<Item = usize>, all: usize) -> Option<f64> {
+    let (mut nodes, mut fewest) = (0_usize, usize::MAX);
+    for endpoints in announcing {
+        (nodes, fewest) = (nodes + 1, fewest.min(endpoints));
+    }
+    // That endpoint gets 1 / (nodes * fewest), and an even share is 1 / all.
+    (nodes > 0 && fewest > 0).then(|| number(all) / (number(nodes) * number(fewest)))
+}
+
+/// A count to calculate with.
+#[must_use]
+pub fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+/// How uneven the load of endpoints is, over all Services with `externalTrafficPolicy: Local` that are announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Skews {
+    /// How many Services have a [`skew`] of each of [`Skews::RANGES`].
+    pub services: [usize; 4],
+    /// The greatest skew.
+    pub greatest: f64,
+}
+
+impl Skews {
+    /// The names of ranges, and what is below each of them.
+    pub const RANGES: [(&str, f64); 4] =
+        [("even", 1.25), ("below_2", 2.0), ("below_4", 4.0), ("4_or_more", f64::INFINITY)];
+
+    /// Counts a Service.
+    pub(crate) fn add(&mut self, skew: f64) {
+        let range = Self::RANGES.iter().position(|(_, below)| skew < *below);
+        if let Some(services) = self.services.get_mut(range.unwrap_or(Self::RANGES.len() - 1)) {
+            *services += 1;
+        }
+        self.greatest = self.greatest.max(skew);
+    }
 }

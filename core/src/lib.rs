@@ -15,7 +15,7 @@ mod announce;
 mod beside;
 mod compose;
 pub mod config;
-mod endpoints;
+pub mod endpoints;
 mod finding;
 mod hash;
 pub mod hosts;

@@ -8,6 +8,7 @@ use crate::{
     allocate, announce, beside,
     compose::{self, Layout},
     config,
+    endpoints::Skews,
     finding::{Findings, Reason},
     hosts,
     layer::Layer,
@@ -31,6 +32,8 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// Nodes whose FRRNodeState would tell most of what is not known yet, the most telling first.
     pub look_at: Vec<String>,
+    /// How uneven the load of the endpoints of Local Services is.
+    pub skews: Skews,
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
@@ -72,7 +75,7 @@ pub fn plan(world: &World) -> Plan {
     let due = due.chain(sessions.secrets.deadlines()).chain(allocation.deadlines(world.now));
     let wake = due.filter(|at| *at > world.now).min();
     let look_at = daemons.worth_a_look(&layout, &unconfirmed);
-    Plan { writes, fulfilled, findings, wake, look_at }
+    Plan { writes, fulfilled, findings, wake, look_at, skews: announcement.skews }
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.

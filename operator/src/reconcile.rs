@@ -186,7 +186,7 @@ impl Loop {
             state.namespace = namespace;
         }
         state.world.now = Timestamp::now();
-        let Plan { writes, fulfilled, findings, wake, look_at } = plan(&state.world);
+        let Plan { writes, fulfilled, findings, wake, look_at, skews } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
@@ -197,6 +197,7 @@ impl Loop {
             differs
         });
         self.metrics.reported(&state.world);
+        self.metrics.spread(&skews);
         state.due = wake;
         self.metrics.planned(took);
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");

@@ -17,7 +17,7 @@ use crate::{
     allocate::Allocation,
     annotation::{Refusal, annotation, quote},
     config::{Config, Pool, community},
-    endpoints::Endpoints,
+    endpoints::{Endpoints, Skews, skew},
     finding::{ALL_DRAINED, Findings, Reason},
     hosts::Hosts,
     session::Sessions,
@@ -37,6 +37,8 @@ pub struct Announcement {
     pub addresses: Vec<IpAddr>,
     /// The prefixes that are to announce an address, where that is not its own /32 or /128 alone.
     pub aggregates: BTreeMap<IpAddr, BTreeSet<IpNet>>,
+    /// How uneven the load of endpoints is.
+    pub skews: Skews,
 }
 
 impl Announcement {
@@ -97,8 +99,8 @@ struct Claim<'w> {
 enum Spread {
     /// From every node: kube-proxy forwards to wherever an endpoint is.
     Everywhere,
-    /// From the hosts that have an endpoint (`externalTrafficPolicy: Local`).
-    On(BTreeSet<usize>),
+    /// From the hosts that have an endpoint (`externalTrafficPolicy: Local`), each with the number of these.
+    On(BTreeMap<usize, usize>),
 }
 
 /// Finds the routes of all Services that have an address in their status.
@@ -132,6 +134,7 @@ pub fn announce(
         stage.address(sharers);
     }
     stage.limit();
+    stage.measure_skews(&claims);
     stage.tell_of_families();
     stage.announcement
 }
@@ -291,26 +294,45 @@ impl<'w> Stage<'w, '_> {
                 Spread::Everywhere => None,
             })
         };
-        let common = local().map(|(_, hosts)| hosts.clone()).reduce(|all, hosts| &all & &hosts)?;
+        let set = |hosts: &BTreeMap<usize, usize>| hosts.keys().copied().collect::<BTreeSet<_>>();
+        let common = local().map(|(_, hosts)| set(hosts)).reduce(|all, hosts| &all & &hosts)?;
         let announces = |host: &usize| self.hosts.get(*host).is_some_and(|host| host.standing.announces());
-        let (oldest, hosts) = local().next()?;
+        let (oldest, hosts) = local().next().map(|(oldest, hosts)| (oldest, set(hosts)))?;
         if common.iter().any(announces) {
             return Some(common);
         }
-        for (claim, own) in local().filter(|(_, own)| !own.is_superset(hosts)) {
-            let which = if own.is_disjoint(hosts) { "none of them has" } else { "not all of them have" };
+        for (claim, own) in local().map(|(claim, own)| (claim, set(own))).filter(|(_, own)| !own.is_superset(&hosts)) {
+            let which = if own.is_disjoint(&hosts) { "none of them has" } else { "not all of them have" };
             let message = format!(
                 "{} is announced from the nodes with endpoints of {}, which shares it and is older, and {which} an endpoint of this Service (externalTrafficPolicy: Local)",
                 claim.address, oldest.service.meta.name
             );
             let name = &claim.service.meta.name;
-            if own.is_disjoint(hosts) {
+            if own.is_disjoint(&hosts) {
                 self.announcement.silent.insert(name.clone(), (Reason::NoNode, message));
             } else {
                 self.announcement.remark(name, Reason::NotEverywhere, &message);
             }
         }
-        Some(hosts.clone())
+        Some(hosts)
+    }
+
+    /// Finds out how uneven the load of the endpoints of each Local Service is: by its most uneven address.
+    fn measure_skews(&mut self, claims: &[Claim]) {
+        let mut of_services: BTreeMap<&ObjectName, f64> = BTreeMap::new();
+        for claim in claims {
+            let Spread::On(endpoints) = &claim.spread else { continue };
+            let Some(route) = self.announcement.routes.get(&IpNet::from(claim.address)) else { continue };
+            let announcing = endpoints.iter().filter(|(host, _)| {
+                route.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
+                    && self.reach.includes(&route.requests, Family::of(claim.address), **host)
+            });
+            if let Some(skew) = skew(announcing.map(|(_, endpoints)| *endpoints), endpoints.values().sum()) {
+                let greatest = of_services.entry(&claim.service.meta.name).or_default();
+                *greatest = greatest.max(skew);
+            }
+        }
+        of_services.into_values().for_each(|skew| self.announcement.skews.add(skew));
     }
 
     /// Tells those who have an address if nobody can announce it, or not for long.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::Timestamp;
 
+use super::Request;
 use crate::{
     address_set::Family,
     config::{Config, selected},
@@ -91,6 +92,12 @@ impl<'w> Reach<'w> {
 
     fn list(&self, advertisement: usize, family: Family) -> Option<&BTreeMap<usize, Until>> {
         self.by_advertisement.get(advertisement)?.get(place(family))
+    }
+
+    /// Whether the host can announce what is asked for so.
+    pub fn includes(&self, requests: &[Request], family: Family, host: usize) -> bool {
+        let lists = requests.iter().filter_map(|request| self.list(request.advertisement, family));
+        lists.into_iter().any(|list| list.contains_key(&host))
     }
 
     /// The hosts that have sessions with its peers, none of which carries the family.

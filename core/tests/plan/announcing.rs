@@ -385,3 +385,44 @@ fn what_was_written_is_what_a_new_leader_would_write() {
     };
     assert_eq!(specs(&fresh), specs(&world));
 }
+
+#[test]
+fn how_uneven_the_load_of_local_services_is() {
+    let mut world = world();
+    node(&mut world, "c");
+    let skews = |world: &World| {
+        let skews = plan(world).skews;
+        (skews.services, skews.greatest)
+    };
+    service(&mut world, "cluster", 1, &[Family::V4]);
+    settle(&mut world);
+    assert_eq!(skews(&world), ([0; 4], 0.0), "any node passes its connections on to any endpoint");
+
+    for (service_name, nodes) in [("even", &["a", "b"][..]), ("lonely", &["a", "b", "b", "b"]), ("none", &[])] {
+        service(&mut world, service_name, 2, &[Family::V4]);
+        local(&mut world, service_name, nodes);
+    }
+    settle(&mut world);
+    // The endpoint on a gets half of the connections, and would evenly get a quarter.
+    assert_eq!(skews(&world), ([1, 0, 1, 0], 2.0));
+
+    // Nothing reaches the seven endpoints on nodes that don't announce.
+    advertise(&mut world, "all", json!({"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": "c"}}]}));
+    local(&mut world, "lonely", &["a", "a", "a", "b", "b", "b", "b", "c"]);
+    settle(&mut world);
+    assert_eq!(skews(&world), ([0, 0, 0, 1], 8.0));
+}
+
+#[test]
+fn a_service_counts_by_the_family_with_the_more_uneven_load() {
+    let mut world = world();
+    service(&mut world, "dual", 1, &[Family::V4, Family::V6]);
+    local(&mut world, "dual", &["a", "b"]);
+    edit(&mut world.endpoint_slices, &name("dual"), |slice| slice.value.family = Some(Family::V4));
+    let endpoint = |node: &str| Endpoint { node: Some(node.into()), ready: true, ..Endpoint::default() };
+    let endpoints = ["a", "b", "b"].map(endpoint).to_vec();
+    let slice = EndpointSlice { service: "dual".to_owned(), family: Some(Family::V6), endpoints };
+    put(&mut world.endpoint_slices, object(name("dual-v6"), 0, slice));
+    settle(&mut world);
+    assert_eq!((plan(&world).skews.services, plan(&world).skews.greatest), ([0, 1, 0, 0], 1.5));
+}

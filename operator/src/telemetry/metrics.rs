@@ -1,12 +1,13 @@
 //! Prometheus metrics.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use clarion_core::{
     World,
+    endpoints::Skews,
     world::{Kind, NodeState},
 };
 use prometheus_client::{
@@ -19,6 +20,7 @@ use crate::apply::Failure;
 
 type Labels = [(&'static str, String); 2];
 type Outcome = [(&'static str, &'static str); 1];
+type Range = [(&'static str, &'static str); 1];
 
 /// The metrics of the process.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Metrics {
     reloads_failed: Gauge,
     fetches: Family<Outcome, Counter>,
     events: Family<Outcome, Counter>,
+    local_services: Family<Range, Gauge>,
+    greatest_skew: Gauge<f64, AtomicU64>,
 }
 
 /// From 100 µs to 13 s, doubling.
@@ -79,6 +83,18 @@ impl Metrics {
             "Events by outcome: written, failed, or left out to bound their rate",
             events.clone(),
         );
+        let (local_services, greatest_skew) = (Family::default(), Gauge::default());
+        registry.register(
+            "local_services",
+            "Announced Services with externalTrafficPolicy Local, by how many times its even share of the connections the \
+             busiest endpoint gets",
+            local_services.clone(),
+        );
+        registry.register(
+            "local_services_greatest_skew",
+            "How many times its even share of the connections the busiest endpoint of any Service gets; 0 without such Services",
+            greatest_skew.clone(),
+        );
         Self {
             registry: Arc::new(Mutex::new(registry)),
             plans,
@@ -90,6 +106,8 @@ impl Metrics {
             reloads_failed,
             fetches,
             events,
+            local_services,
+            greatest_skew,
         }
     }
 
@@ -121,6 +139,15 @@ impl Metrics {
         };
         self.conversions_failed.set(count(|state| state.conversion.failure().is_some()));
         self.reloads_failed.set(count(|state| state.reload.failure().is_some()));
+    }
+
+    /// How uneven the load of endpoints is now.
+    pub fn spread(&self, skews: &Skews) {
+        for ((range, _), services) in Skews::RANGES.iter().zip(skews.services) {
+            let services = i64::try_from(services).unwrap_or(i64::MAX);
+            self.local_services.get_or_create(&[("skew", *range)]).set(services);
+        }
+        self.greatest_skew.set(skews.greatest);
     }
 
     /// An FRRNodeState was asked for.

@@ -261,6 +261,50 @@ fn explain_a_service() {
 }
 
 #[test]
+fn explain_how_the_load_of_a_local_service_is_spread() {
+    let local = r#"
+---
+apiVersion: v1
+kind: Service
+metadata: {name: near, namespace: shop}
+spec:
+  type: LoadBalancer
+  loadBalancerClass: clarionlb.io/bgp
+  externalTrafficPolicy: Local
+  ipFamilies: [IPv4]
+  ports: [{port: 80}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: near-1, namespace: shop, labels: {kubernetes.io/service-name: near}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints:
+- {addresses: [10.244.0.2], nodeName: node-a}
+- {addresses: [10.244.1.2], nodeName: node-b}
+- {addresses: [10.244.1.3], nodeName: node-b}
+- {addresses: [10.244.1.4], nodeName: node-b}
+- {addresses: [10.244.1.5], nodeName: node-b, conditions: {ready: false}}
+- {addresses: [10.244.2.2], nodeName: node-c}
+---
+apiVersion: v1
+kind: Node
+metadata:
+  name: node-c
+  labels: {kubernetes.io/hostname: node-c, rack: r2, node.kubernetes.io/exclude-from-external-load-balancers: ""}
+"#;
+    let well: String = WELL
+        .split_inclusive("---\n")
+        .filter(|document| !document.contains("kind: Node, metadata: {name: node-c"))
+        .collect();
+    insta::assert_snapshot!(outcome(&[&well, local], &["explain", "service", "shop/near"]));
+    let printed = on(&[&well, local], &["explain", "service", "shop/near", "-o", "json"]);
+    let printed: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let share = |node: usize| printed["spread"][node]["percentOfEachEndpoint"].as_f64().unwrap();
+    assert_eq!([0, 1, 2].map(share), [50.0, 16.7, 0.0]);
+}
+
+#[test]
 fn explain_a_service_without_endpoints() {
     insta::assert_snapshot!(outcome(&[WELL, ILL], &["explain", "service", "shop/idle"]));
 }

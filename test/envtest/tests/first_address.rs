@@ -49,9 +49,14 @@ async fn a_service_gets_an_address_that_the_real_daemon_announces() {
 
     let (status, metrics) = operator.get("/metrics").await.unwrap();
     assert_eq!(status, 200);
-    for line in
-        ["clarion_leading 1", "clarion_writes_total{kind=\"Service\",outcome=\"ok\"}", "clarion_plan_seconds_count"]
-    {
+    for line in [
+        "clarion_leading 1",
+        "clarion_writes_total{kind=\"Service\",outcome=\"ok\"}",
+        "clarion_plan_seconds_count",
+        "clarion_local_services{skew=\"even\"} 0",
+        "clarion_local_services{skew=\"4_or_more\"} 0",
+        "clarion_local_services_greatest_skew 0",
+    ] {
         assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
     }
 

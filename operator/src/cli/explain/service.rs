@@ -11,6 +11,7 @@ use clarion_core::{
     address_set::count_text,
     allocate::Allocation,
     config::{Config, Misfit, selected},
+    endpoints::{self, Endpoints, skew},
     world::{Family, Kind, Object, ObjectRef, Service},
 };
 use serde::Serialize;
@@ -50,6 +51,8 @@ struct Explanation {
     routes: Vec<RouteRow>,
     /// The nodes that announce it.
     nodes: BTreeSet<String>,
+    /// Of a Service with `externalTrafficPolicy: Local`: which endpoints its connections come to.
+    spread: Vec<SpreadRow>,
     conditions: Vec<ConditionRow>,
     findings: Vec<FindingRow>,
 }
@@ -90,6 +93,19 @@ struct RouteRow {
     nodes: usize,
 }
 
+/// The endpoints of a family on a node, and which part of all connections comes to them if routers spread these evenly over the
+/// nodes that announce.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpreadRow {
+    family: &'static str,
+    node: String,
+    announces: bool,
+    endpoints: usize,
+    percent_of_node: f64,
+    percent_of_each_endpoint: f64,
+}
+
 /// A condition as it is, or is to be.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +142,7 @@ impl Explanation {
             advertisements: Vec::new(),
             routes: Vec::new(),
             nodes: BTreeSet::new(),
+            spread: Vec::new(),
             conditions: Vec::new(),
             findings: Vec::new(),
         };
@@ -143,6 +160,9 @@ impl Explanation {
         let addresses = prospect.next.services.get(name).map_or(&[][..], |service| &service.value.addresses);
         explanation.advertisements = advertisements(&prospect.next, service, addresses, config);
         (explanation.routes, explanation.nodes) = routes(prospect.in_effect(), addresses);
+        if service.value.is_local {
+            explanation.spread = spread(prospect, service, addresses);
+        }
         explanation.conditions = conditions(prospect, service);
         let findings = findings::rows(&prospect.findings);
         let object = ObjectRef::new(Kind::Service, name.clone());
@@ -151,7 +171,7 @@ impl Explanation {
     }
 
     fn text(&self) -> String {
-        let Self { service, reason, message, pools, advertisements, routes, nodes, conditions, .. } = self;
+        let Self { service, reason, message, pools, advertisements, routes, nodes, spread, conditions, .. } = self;
         let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         let mut parts = vec![paragraph(&format!("Service {service}: {message}{reason}"), 0)];
         if !pools.is_empty() {
@@ -180,6 +200,9 @@ impl Explanation {
             };
             let from = format!("announced from {}: {}\n", count(nodes.len(), "node", "nodes"), few(nodes));
             parts.push(table(["ROUTE", "NEIGHBOR", "FRRCONFIGURATION", "NODES"], cells) + &more + &from);
+        }
+        if !spread.is_empty() {
+            parts.push(spread_text(spread));
         }
         if !conditions.is_empty() {
             let texts = conditions.iter().map(|row| {
@@ -271,6 +294,65 @@ fn routes(world: &World, addresses: &[IpAddr]) -> (Vec<RouteRow>, BTreeSet<Strin
         all.extend(nodes.into_iter().map(str::to_owned));
     }
     (rows, all)
+}
+
+/// The endpoints that take traffic, by family and node.
+fn spread(prospect: &Prospect, service: &Object<Service>, addresses: &[IpAddr]) -> Vec<SpreadRow> {
+    let endpoints = Endpoints::new(&prospect.world);
+    let slices = endpoints.of(&service.meta.name);
+    let mut rows = Vec::new();
+    for family in Family::ALL {
+        let of_family: Vec<IpAddr> = addresses.iter().copied().filter(|ip| Family::of(*ip) == family).collect();
+        if of_family.is_empty() {
+            continue;
+        }
+        let (_, announcing) = routes(prospect.in_effect(), &of_family);
+        let by_node = slices.by_node(family);
+        let nodes = by_node.keys().filter(|node| announcing.contains(**node)).count();
+        let percent = |parts: usize| (1000.0 / endpoints::number(parts)).round() / 10.0;
+        rows.extend(by_node.into_iter().map(|(node, endpoints)| {
+            let announces = announcing.contains(node);
+            SpreadRow {
+                family: family.name(),
+                node: node.to_owned(),
+                announces,
+                endpoints,
+                percent_of_node: if announces { percent(nodes) } else { 0.0 },
+                percent_of_each_endpoint: if announces { percent(nodes * endpoints) } else { 0.0 },
+            }
+        }));
+    }
+    rows
+}
+
+fn spread_text(rows: &[SpreadRow]) -> String {
+    let cells = rows.iter().take(SHOWN_ROWS).map(|row| {
+        let SpreadRow { family, node, announces, endpoints, percent_of_node, percent_of_each_endpoint } = row;
+        let announces = if *announces { "yes" } else { "no" };
+        let percent = |share: &f64| format!("{share} %");
+        let [of_node, of_each] = [percent_of_node, percent_of_each_endpoint].map(percent);
+        [(*family).to_owned(), node.clone(), announces.to_owned(), endpoints.to_string(), of_node, of_each]
+    });
+    let headings = ["FAMILY", "NODE", "ANNOUNCES", "ENDPOINTS", "OF ALL CONNECTIONS", "EACH ENDPOINT"];
+    let mut text = table(headings, cells);
+    if let Some(more) = rows.len().checked_sub(SHOWN_ROWS).filter(|more| *more > 0) {
+        text.push_str(&format!("and {more} more; -o json has all\n"));
+    }
+    for of_family in rows.chunk_by(|a, b| a.family == b.family) {
+        let announcing = of_family.iter().filter(|row| row.announces).map(|row| row.endpoints);
+        let (Some(first), Some(skew)) =
+            (of_family.first(), skew(announcing, of_family.iter().map(|row| row.endpoints).sum()))
+        else {
+            continue;
+        };
+        let family = first.family;
+        text.push_str(&if skew > 1.0 {
+            format!("{family}: the busiest endpoint gets {skew:.1} times its even share\n")
+        } else {
+            format!("{family}: every endpoint gets its even share\n")
+        });
+    }
+    text
 }
 
 /// Its conditions as they are to be.
