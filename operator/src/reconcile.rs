@@ -180,8 +180,8 @@ impl Loop {
         let namespace = state.world.frr_k8s_namespace().to_owned();
         if state.namespace != namespace {
             info!(namespace, "FRRConfigurations go to this namespace");
-            // Of its Secrets nothing is known yet.
-            state.world.secrets = None;
+            // Of its Secrets and Pods nothing is known yet.
+            (state.world.secrets, state.world.pods) = (None, None);
             self.watches.namespace.send_replace(Some(namespace.clone()));
             state.namespace = namespace;
         }
@@ -241,7 +241,7 @@ impl Loop {
                 warn!("FRR-K8s is not installed: addresses are allocated but not announced until its CRDs appear");
             }
         }
-        if effect.changed && change.kind == Kind::FRRNodeState {
+        if effect.changed && matches!(change.kind, Kind::FRRNodeState | Kind::Pod) {
             state.reported();
         } else if effect.changed {
             state.dirty();
@@ -315,6 +315,9 @@ impl State {
         self.world.node_states.forget_deleted();
         if let Some(secrets) = &mut self.world.secrets {
             secrets.forget_deleted();
+        }
+        if let Some(pods) = &mut self.world.pods {
+            pods.forget_deleted();
         }
         self.world.frr_k8s_schema.forget_deleted();
     }

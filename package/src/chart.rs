@@ -39,6 +39,7 @@ pub fn add(source: &Source, files: &mut Files) -> Result<(), Error> {
     add("editor-rules.yaml", yaml::text(&rules("clarion-editor")?)?);
     let of = |component, kind, pointer| component_part(source, component, kind, pointer);
     add("password-secrets-rules.yaml", yaml::text(&of("password-secrets", "Role", "/rules")?)?);
+    add("frr-k8s-pods-rules.yaml", yaml::text(&of("frr-k8s-pods", "Role", "/rules")?)?);
     add("alerts.yaml", yaml::text(&of("prometheus-rule", "PrometheusRule", "/spec/groups")?)?);
     let policy: Vec<_> = source.component("deletion-policy")?.iter().map(|object| ("", object.clone())).collect();
     add("deletion-policy.yaml", yaml::texts(&policy)?);

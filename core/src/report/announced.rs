@@ -65,7 +65,7 @@ impl Tally {
         self.prefixes += 1;
         match progress {
             Progress::Up | Progress::Seen => {}
-            Progress::Unknown => self.unknown += 1,
+            Progress::Unknown | Progress::Stale => self.unknown += 1,
             Progress::Absent | Progress::Refused | Progress::Down => {
                 self.not_announced += 1;
                 if self.first.len() < Self::SHOWN {
@@ -133,6 +133,10 @@ impl<'a> Announced<'a> {
             Progress::Down => no(
                 Reason::NoSession,
                 &format!("no BGP session that carries {address} is established: see the RouterPeers"),
+            ),
+            Progress::Stale => self.unknown(
+                "FRRConfigurations announce it; FRR-K8s's Pods are gone or not ready where it is announced, so what they reported of sessions may be old",
+                &service.meta.name,
             ),
             Progress::Unknown => self.unknown(
                 "FRRConfigurations announce it; FRR-K8s has not reported the sessions yet",

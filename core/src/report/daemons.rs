@@ -2,7 +2,8 @@
 //!
 //! A BGPSessionState tells whether a session is up. An FRRNodeState tells whether the daemon took what it was given, and what
 //! FRR runs, which it reads every 30 s. Neither says which version of an FRRConfiguration it speaks of: a prefix is known to
-//! be announced where FRR runs it, on a node with an established session that carries it.
+//! be announced where FRR runs it, on a node with an established session that carries it. A BGPSessionState whose Pod is not
+//! ready says nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +22,7 @@ use crate::{
     layer::Session,
     others::Others,
     session::Sessions,
-    world::{Kind, ObjectName, ObjectRef, World},
+    world::{Kind, NOT_READY, ObjectName, ObjectRef, World},
 };
 
 /// How far a prefix has come, the best of all nodes that are to announce it.
@@ -34,6 +35,8 @@ pub enum Progress {
     Refused,
     /// No session that is to carry it is established.
     Down,
+    /// FRR-K8s said something, and may not be able to take it back.
+    Stale,
     /// FRR-K8s does not say.
     Unknown,
     /// A session that is to carry it is established.
@@ -85,6 +88,8 @@ struct Daemon<'w> {
     running: Option<&'w [IpNet]>,
     /// The sessions that are reported, and whether they are established.
     sessions: HashMap<(&'w str, End<'w>), bool>,
+    /// Sessions are reported, but nobody keeps that up.
+    stale: bool,
 }
 
 /// The other end of a session.
@@ -111,8 +116,13 @@ impl<'w> Daemons<'w> {
             daemon.failure = state.value.conversion.failure().or(state.value.reload.failure());
             daemon.running = state.value.running.as_deref();
         }
-        for session in world.sessions.iter().map(|session| &session.value) {
+        for object in world.sessions.iter() {
+            let session = &object.value;
             let daemon = nodes.entry(&session.node).or_default();
+            if !world.is_kept_up(object) {
+                daemon.stale = true;
+                continue;
+            }
             let known = daemon.sessions.entry((&session.vrf, End::of(&session.peer))).or_default();
             *known |= session.established;
         }
@@ -130,6 +140,11 @@ impl<'w> Daemons<'w> {
     /// Whether a session of a node is established; `None` if FRR-K8s does not say.
     fn established(&self, node: &str, vrf: &str, end: &str) -> Option<bool> {
         self.nodes.get(node)?.sessions.get(&(vrf, End::of(end))).copied()
+    }
+
+    /// Whether a node has reports of sessions that nobody keeps up.
+    fn is_stale(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|daemon| daemon.stale)
     }
 
     /// How far each prefix of a layout has come.
@@ -182,6 +197,7 @@ impl<'w> Daemons<'w> {
         match self.established(node, vrf, key) {
             Some(true) => Progress::Up,
             Some(false) => Progress::Down,
+            None if self.is_stale(node) => Progress::Stale,
             None => Progress::Unknown,
         }
     }
@@ -194,6 +210,8 @@ pub struct PeerSessions<'w> {
     pub up: usize,
     /// Not reported.
     pub unknown: usize,
+    /// The nodes of which a report is left that nobody keeps up.
+    pub stale: Vec<&'w str>,
     /// The nodes with a session that is not established.
     pub down: Vec<&'w str>,
 }
@@ -201,11 +219,16 @@ pub struct PeerSessions<'w> {
 impl<'w> PeerSessions<'w> {
     /// The condition of the peer; none if it has no session.
     pub fn verdict(&self) -> Option<Verdict<'static>> {
-        let Self { up, unknown, down } = self;
+        let Self { up, unknown, stale, down } = self;
+        let unknown = unknown + stale.len();
         let count = up + unknown + down.len();
         let (status, reason, message) = match (down.len(), unknown) {
             _ if count == 0 => return None,
             (0, 0) => ("True", Reason::Established, "every session is established".to_owned()),
+            (0, _) if !stale.is_empty() => {
+                let message = format!("{NOT_READY} on {}, so what it reported of sessions may be old", list(stale));
+                ("Unknown", Reason::Unconfirmed, message)
+            }
             (0, _) => ("Unknown", Reason::Unconfirmed, "FRR-K8s has not reported every session yet".to_owned()),
             (number, _) => {
                 let message = format!("{number} of {count} sessions not established: {}", list(down));
@@ -234,6 +257,7 @@ impl<'w> Daemons<'w> {
                     match self.established(&node.meta.name.name, vrf, &key) {
                         Some(true) => counts.up += 1,
                         Some(false) => counts.down.push(&node.meta.name.name),
+                        None if self.is_stale(&node.meta.name.name) => counts.stale.push(&node.meta.name.name),
                         None => counts.unknown += 1,
                     }
                 }

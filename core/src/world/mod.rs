@@ -82,6 +82,7 @@ pub enum Kind {
     BGPSessionState,
     FRRNodeState,
     Secret,
+    Pod,
     CustomResourceDefinition,
 }
 
@@ -211,6 +212,8 @@ pub struct World {
     pub node_states: Collection<NodeState>,
     /// Secrets that may hold a password, in the namespace of FRR-K8s; their names alone, and only if that is permitted.
     pub secrets: Option<Collection<Secret>>,
+    /// Pods in the namespace of FRR-K8s, only if that is permitted.
+    pub pods: Option<Collection<Pod>>,
     /// Objects with a write under way or of unknown outcome. They are not written again until that is settled.
     pub unsettled: BTreeMap<ObjectRef, Intent>,
     /// What the API server said when it last refused a write to an object.
@@ -448,6 +451,8 @@ pub struct Session {
     pub vrf: String,
     /// The session is up.
     pub established: bool,
+    /// The Pod that wrote it, in its namespace; Pods, while one takes the place of another.
+    pub pods: Vec<String>,
 }
 
 /// An FRRNodeState: what the daemon of a node did last.
@@ -497,6 +502,16 @@ impl Outcome {
 /// A Secret, of which only the name and the version (in [`Meta`]) matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secret;
+
+/// What is said where nobody keeps up what was reported: see [`World::is_kept_up`].
+pub const NOT_READY: &str = "FRR-K8s's Pod is gone or not ready";
+
+/// A Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its condition Ready is true.
+    pub ready: bool,
+}
 
 /// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has although it waits for others.
 pub const KEEPS: &str = "it keeps ";
@@ -635,6 +650,18 @@ impl World {
     pub fn our_configurations(&self) -> impl Iterator<Item = &Object<Configuration>> {
         let here = self.frr_k8s_namespace();
         self.configurations.iter().filter(move |c| c.value.ours && c.meta.name.namespace == here)
+    }
+
+    /// Whether a report of a session is kept up to date: what writes it stops to when FRR does not answer, and leaves it as it
+    /// was. By then the Pod is not ready. Where Pods are not to be seen, every report is taken for true.
+    #[must_use]
+    pub fn is_kept_up(&self, session: &Object<Session>) -> bool {
+        let (Some(pods), writers) = (&self.pods, &session.value.pods) else { return true };
+        let is_ready = |name: &String| {
+            let name = ObjectName::new(&session.meta.name.namespace, name);
+            pods.get(&name).is_some_and(|pod| pod.value.ready)
+        };
+        writers.is_empty() || writers.iter().any(is_ready)
     }
 
     /// The namespaces in which daemons report sessions.

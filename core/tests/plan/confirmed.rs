@@ -5,14 +5,15 @@ use std::sync::Arc;
 use clarion_api::RouterPeerSpec;
 use clarion_core::{
     Plan, World, Write, plan, replay,
-    world::{Family, NodeState, ObjectName, Outcome, Session},
+    world::{Collection, Family, NodeState, ObjectName, Outcome, Pod, Session},
 };
 use serde_json::json;
 
 use crate::cluster::*;
 
 fn session(world: &mut World, node: &str, established: bool) {
-    let session = Session { node: node.to_owned(), peer: "192.0.2.1".to_owned(), vrf: String::new(), established };
+    let (peer, pods) = ("192.0.2.1".to_owned(), vec![format!("frr-k8s-{node}")]);
+    let session = Session { node: node.to_owned(), peer, vrf: String::new(), established, pods };
     put(&mut world.sessions, object(ObjectName::new("frr-k8s-system", format!("session-{node}")), 0, session));
 }
 
@@ -152,9 +153,62 @@ fn sessions_over_ipv6_are_known_in_any_spelling() {
     put(&mut world.peers, custom::<RouterPeerSpec, _>("tor", spec));
     for node in ["a", "b"] {
         let peer = "2001-0db8-0000-0000-0000-0000-0000-0001".to_owned();
-        let session = Session { node: node.to_owned(), peer, vrf: String::new(), established: true };
+        let session = Session { node: node.to_owned(), peer, established: true, ..Session::default() };
         put(&mut world.sessions, object(ObjectName::new("frr-k8s-system", node), 0, session));
     }
     settle(&mut world);
     assert_eq!(peer_condition(&world, "SessionsEstablished").1, "Established");
+}
+
+#[test]
+fn what_a_pod_reported_counts_as_long_as_it_is_ready() {
+    let mut world = with_service();
+    for node in ["a", "b"] {
+        session(&mut world, node, true);
+        state(&mut world, node, None, &["10.0.0.0/32"]);
+    }
+    settle(&mut world);
+    is(announced(&world), "True", "Announced");
+    let established = |world: &World| {
+        let peer = world.peers.get(&ObjectName::cluster("tor")).unwrap();
+        peer.value.status.as_ref().unwrap().established.unwrap()
+    };
+    let ready = |world: &mut World, node: &str, ready: bool| {
+        let name = ObjectName::new("frr-k8s-system", format!("frr-k8s-{node}"));
+        put(world.pods.get_or_insert_default(), object(name, 0, Pod { ready }));
+    };
+    ready(&mut world, "a", false);
+    ready(&mut world, "b", true);
+    settle(&mut world);
+    is(announced(&world), "True", "Announced");
+    assert_eq!(established(&world), 1);
+    let (status, reason, message) = peer_condition(&world, "SessionsEstablished");
+    is((status, reason), "Unknown", "Unconfirmed");
+    assert_eq!(message, "FRR-K8s's Pod is gone or not ready on node a, so what it reported of sessions may be old");
+
+    world.pods = Some(Collection::default());
+    ready(&mut world, "a", false);
+    settle(&mut world);
+    is(announced(&world), "Unknown", "Unconfirmed");
+    let message = condition(&world, "web", "Announced").2;
+    assert!(message.contains("Pods are gone or not ready"), "{message}");
+    assert_eq!(established(&world), 0);
+
+    ready(&mut world, "a", true);
+    settle(&mut world);
+    is(announced(&world), "True", "Announced");
+    world.pods = None;
+    settle(&mut world);
+    assert_eq!(established(&world), 2, "where nothing is known of Pods, reports count");
+}
+
+#[test]
+fn a_session_that_is_down_is_told_before_one_of_which_nothing_new_is_heard() {
+    let mut world = with_service();
+    session(&mut world, "a", true);
+    session(&mut world, "b", false);
+    let name = ObjectName::new("frr-k8s-system", "frr-k8s-b");
+    put(world.pods.get_or_insert_default(), object(name, 0, Pod { ready: true }));
+    settle(&mut world);
+    assert_eq!(peer_condition(&world, "SessionsEstablished").2, "1 of 2 sessions not established: node b");
 }

@@ -10,7 +10,7 @@ use clarion_api::{Timestamp, frr::CRD};
 use clarion_core::{
     World,
     world::{
-        Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, NodeState, Object, ObjectName, Service,
+        Configuration, EndpointSlice, FrrSchema, Meta, Namespace, Node, NodeState, Object, ObjectName, Pod, Service,
         ServiceCidr, Session,
     },
 };
@@ -195,6 +195,7 @@ impl Manifests {
             ("discovery.k8s.io", "EndpointSlice") => self.take::<EndpointSlice>(file, object, true, false),
             ("networking.k8s.io", "ServiceCIDR") => self.take::<ServiceCidr>(file, object, false, false),
             ("v1", "Node") => self.take::<Node>(file, object, false, false),
+            ("v1", "Pod") => self.take::<Pod>(file, object, true, false),
             ("v1", "Namespace") => self.take::<Namespace>(file, object, false, false),
             ("clarionlb.io", "LoadBalancerPool") => self.take::<Pool>(file, object, false, true),
             ("clarionlb.io", "AddressReservation") => self.take::<Reservation>(file, object, true, true),

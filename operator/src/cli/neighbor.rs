@@ -80,12 +80,12 @@ impl std::fmt::Display for Neighbor {
     }
 }
 
-/// The sessions that FRR-K8s reports, and whether they are established.
+/// The sessions that FRR-K8s reports and keeps up, and whether they are established.
 pub struct Sessions<'w>(BTreeMap<(&'w str, Neighbor), bool>);
 
 impl<'w> Sessions<'w> {
     pub fn of(world: &'w World) -> Self {
-        let sessions = world.sessions.iter().map(|object| &object.value);
+        let sessions = world.sessions.iter().filter(|object| world.is_kept_up(object)).map(|object| &object.value);
         let entry = |session: &'w Session| {
             ((session.node.as_str(), Neighbor::named(&session.vrf, &session.peer)), session.established)
         };

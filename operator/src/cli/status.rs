@@ -6,7 +6,7 @@ use clap::Args;
 use clarion_api::{Condition, names};
 use clarion_core::{
     Reason, World,
-    world::{Configuration, Custom, Kind, Object, ObjectRef, Service},
+    world::{Configuration, Custom, Kind, NOT_READY, Object, ObjectRef, Service},
 };
 use serde::Serialize;
 
@@ -24,8 +24,8 @@ use super::{
 ///
 /// Services are told of that lack an address or are not announced, with the reason. The exit status is 0 if all is well. It is
 /// 1 if something is in error: an object or what it asks for is not in effect, a session is down, a daemon of FRR-K8s could
-/// not take its configuration, or a Service has no address or is not announced for another reason than that it has no ready
-/// endpoint. It is 2 if that can't be found out.
+/// not take its configuration, a Pod of FRR-K8s is not ready, so that what it reported may be old, or a Service has no address or
+/// is not announced for another reason than that it has no ready endpoint. It is 2 if that can't be found out.
 #[derive(Debug, Args)]
 pub struct Status {
     /// Show every Service and finding that there is something to tell of
@@ -44,7 +44,7 @@ struct Report {
     findings: Vec<Row>,
     /// Fields that have no effect, because the installed FRR-K8s is older than what they are for.
     without_effect: Vec<&'static str>,
-    /// Nodes whose daemon can't take its configuration.
+    /// Nodes whose daemon can't take its configuration, or does not run as it should.
     nodes: Vec<NodeRow>,
     /// How many things are in error.
     errors: usize,
@@ -252,7 +252,7 @@ fn peers(prospect: &Prospect) -> Vec<PeerRow> {
     next.peers.iter().map(row).collect()
 }
 
-/// What daemons said that failed, and what would fail if they merged what there is.
+/// What daemons said that failed, what would fail if they merged what there is, and where they don't run as they should.
 pub fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
     let mut found: BTreeMap<(&'static str, String), BTreeSet<String>> = BTreeMap::new();
     for object in prospect.world.node_states.iter() {
@@ -262,6 +262,10 @@ pub fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
                 found.entry((failed, message.to_owned())).or_default().insert(node.clone());
             }
         }
+    }
+    for session in prospect.world.sessions.iter().filter(|session| !prospect.world.is_kept_up(session)) {
+        let message = format!("{NOT_READY}: what it reported last of sessions may be old, and does not count");
+        found.entry(("Pod of FRR-K8s", message)).or_default().insert(session.value.node.clone());
     }
     for (message, nodes) in frr::refusals(prospect.in_effect()) {
         found.entry(("merge", message)).or_default().extend(nodes.into_iter().map(str::to_owned));

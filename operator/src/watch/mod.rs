@@ -2,9 +2,9 @@
 
 mod node_states;
 mod partial;
+mod permitted;
 mod project;
 mod protobuf;
-mod secrets;
 
 use std::{pin::pin, time::Duration};
 
@@ -132,7 +132,8 @@ pub fn start(client: &Client, metrics: &Metrics) -> Watches {
     let (look_at, wanted) = watch::channel(Vec::new());
     node_states::start(client, metrics.clone(), wanted, sender.clone());
     let (namespace, namespaces) = watch::channel(None);
-    tokio::spawn(secrets::run(client.clone(), namespaces, sender));
+    tokio::spawn(permitted::run::<w::Secret>(client.clone(), namespaces.clone(), sender.clone()));
+    tokio::spawn(permitted::run::<w::Pod>(client.clone(), namespaces, sender));
     Watches { changes, look_at, namespace }
 }
 
@@ -181,12 +182,8 @@ pub async fn snapshot(client: &Client, settings: Settings) -> Result<World, Erro
         Err(Error::List(_, error)) if is_refused(&error) => {}
         Err(error) => return Err(error),
     }
-    let secrets: secrets::Metadata = Api::namespaced(client.clone(), world.frr_k8s_namespace());
-    world.secrets = match secrets.list(&ListParams::default().fields(secrets::FIELDS)).await {
-        Ok(secrets) => Some(secrets.items.into_iter().map(|secret| project::secret(secret.metadata)).collect()),
-        Err(error) if is_refused(&error) => None,
-        Err(error) => return Err(Error::List(Kind::Secret, error)),
-    };
+    permitted::list::<w::Secret>(client, &mut world).await?;
+    permitted::list::<w::Pod>(client, &mut world).await?;
     Ok(world)
 }
 

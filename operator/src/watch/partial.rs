@@ -4,6 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use clarion_api::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
@@ -95,6 +96,7 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
     managed_fields: Option<Vec<Entry>>,
 }
 
@@ -134,6 +136,7 @@ impl<'de, K, B: Body> Visitor<'de> for Fieldwise<K, B> {
             deletion_timestamp: metadata.deletion_timestamp,
             labels: metadata.labels,
             annotations: metadata.annotations,
+            owner_references: metadata.owner_references,
             ..ObjectMeta::default()
         };
         Ok(Partial::new(metadata, managers, body))

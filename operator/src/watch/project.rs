@@ -12,7 +12,7 @@ use clarion_core::{
     text::bounded,
     world::{
         Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta, Namespace, Node,
-        NodeState, Object, ObjectName, Outcome, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
+        NodeState, Object, ObjectName, Outcome, Pod, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
     },
 };
 use futures::FutureExt as _;
@@ -23,8 +23,11 @@ use k8s_openapi::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
 };
-use kube::{Client, Resource as _, api::ListParams};
-use serde::{Deserialize, de::MapAccess};
+use kube::{Client, Resource as _, api::ListParams, core::PartialObjectMeta};
+use serde::{
+    Deserialize,
+    de::{IgnoredAny, MapAccess},
+};
 use serde_json::Value;
 
 use super::{
@@ -350,13 +353,15 @@ impl Watched for Session {
     const OPTIONAL: bool = true;
 
     fn project(source: Self::Source) -> Object<Self> {
-        let (metadata, _, status) = source.parts::<Value, BgpSessionStateStatus>();
+        let (mut metadata, _, status) = source.parts::<Value, BgpSessionStateStatus>();
+        let owners = metadata.owner_references.take().unwrap_or_default();
         let status = status.unwrap_or_default();
         let value = Self {
             node: status.node.unwrap_or_default(),
             peer: status.peer.unwrap_or_default(),
             vrf: status.vrf.unwrap_or_default(),
             established: status.bgp_status.as_deref() == Some("Established"),
+            pods: owners.into_iter().filter(|owner| owner.kind == "Pod").map(|owner| owner.name).collect(),
         };
         Object { meta: meta(metadata), value }
     }
@@ -412,9 +417,35 @@ fn network(line: &str) -> Option<IpNet> {
     matches!(words.next(), None | Some("route-map" | "label-index")).then(|| prefix.trunc())
 }
 
-/// A Secret without what is in it.
-pub fn secret(metadata: ObjectMeta) -> Object<Secret> {
-    Object { meta: Meta { labels: BTreeMap::new(), ..meta(metadata) }, value: Secret }
+impl Watched for Secret {
+    // Without what is in it.
+    type Source = PartialObjectMeta<core::Secret>;
+
+    const KIND: Kind = Kind::Secret;
+
+    fn project(source: Self::Source) -> Object<Self> {
+        Object { meta: Meta { labels: BTreeMap::new(), ..meta(source.metadata) }, value: Self }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        world.secrets.get_or_insert_default()
+    }
+}
+
+impl Watched for Pod {
+    type Source = Partial<core::Pod, Typed<IgnoredAny, core::PodStatus>>;
+
+    const KIND: Kind = Kind::Pod;
+
+    fn project(source: Self::Source) -> Object<Self> {
+        let conditions = source.body.status.conditions.unwrap_or_default();
+        let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Object { meta: Meta { labels: BTreeMap::new(), ..meta(source.metadata) }, value: Self { ready } }
+    }
+
+    fn collection(world: &mut World) -> &mut Collection<Self> {
+        world.pods.get_or_insert_default()
+    }
 }
 
 #[cfg(test)]

@@ -151,6 +151,22 @@ fn status_when_it_is_not() {
 }
 
 #[test]
+fn status_where_pods_of_frr_k8s_are_not_ready() {
+    let pod = |node: &str, ready: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: frr-k8s-{node}, namespace: frr-k8s-system}},\n \
+             status: {{conditions: [{{type: Ready, status: \"{ready}\"}}]}}}}\n\
+             ---\n{{apiVersion: frrk8s.metallb.io/v1beta1, kind: BGPSessionState, metadata: {{name: {node}, \
+             namespace: frr-k8s-system, ownerReferences: [{{apiVersion: v1, kind: Pod, name: frr-k8s-{node}, uid: u}}]}},\n \
+             status: {{bgpStatus: Established, node: {node}, peer: 192.0.2.1}}}}\n"
+        )
+    };
+    let pods = pod("node-a", "False") + &pod("node-b", "True");
+    let made = rendered(&[WELL]);
+    insta::assert_snapshot!(outcome(&[&made, &pods], &["status"]));
+}
+
+#[test]
 fn status_shows_few_services_of_many() {
     let service = |n: usize| {
         format!(

@@ -18,6 +18,7 @@ ignoreExcludeLabel: true
 drainTaints: ["maintenance", "example.com/drain=now:NoExecute"]
 drainGrace: 5m
 passwordSecrets: {enabled: true}
+frrK8sPods: {enabled: true}
 lease: {name: bgp, duration: 30s}
 maxInFlight: 8
 log: {format: text, level: "info,clarion=debug"}
@@ -102,8 +103,10 @@ fn every_setting_arrives() {
     }
     let lease = objects.iter().find(|object| object["kind"] == "Role" && object["metadata"]["name"] == "bgp").unwrap();
     assert_eq!(lease["rules"][1]["resourceNames"][0], "bgp", "it may use the Lease that it is told to use");
-    let secrets = objects.iter().find(|object| object["metadata"]["name"] == "bgp-password-secrets").unwrap();
-    assert_eq!(secrets["metadata"]["namespace"], "metallb-system");
+    for name in ["bgp-password-secrets", "bgp-frr-k8s-pods"] {
+        let role = objects.iter().find(|object| object["metadata"]["name"] == name).unwrap();
+        assert_eq!(role["metadata"]["namespace"], "metallb-system");
+    }
     let network = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
     assert_eq!(
         network["spec"]["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"],

@@ -17,6 +17,7 @@ fn the_base_is_without_fault() {
 #[case::network_policy("network-policy", &["NetworkPolicy"])]
 #[case::deletion_policy("deletion-policy", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"])]
 #[case::password_secrets("password-secrets", &["Role", "RoleBinding"])]
+#[case::frr_k8s_pods("frr-k8s-pods", &["Role", "RoleBinding"])]
 fn a_component_is_without_fault(#[case] component: &str, #[case] kinds: &[&str]) {
     let rendered = kustomize_with(&[component]);
     validate(&rendered);

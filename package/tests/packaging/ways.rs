@@ -87,6 +87,7 @@ fn every_option_of_helm_renders_what_the_component_of_kustomize_renders() {
         ("network-policy", "networkPolicy"),
         ("deletion-policy", "deletionPolicy"),
         ("password-secrets", "passwordSecrets"),
+        ("frr-k8s-pods", "frrK8sPods"),
     ];
     let mut all: Vec<String> = std::fs::read_dir(clarion_envtest::repository().join("config/components"))
         .unwrap()

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clarion_api::frr::FRRNodeState;
+use clarion_api::frr::{BGPSessionState, FRRNodeState};
 use clarion_envtest::{Action, Daemon, Operator, Proxy, repository, wait};
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -94,7 +94,7 @@ async fn commands_read_reports_and_do_without_what_they_may_not_see() {
     let cluster = Cluster::start().await;
     report(&cluster, "node-a", json!({"lastConversionResult": "success", "runningConfig": "router bgp 64512"})).await;
     let proxy = Proxy::start(&cluster.0, |_, uri| match uri.path().rsplit('/').next() {
-        Some("frrnodestates" | "secrets") => Action::Refuse(403),
+        Some("frrnodestates" | "secrets" | "pods") => Action::Refuse(403),
         _ => Action::Pass,
     })
     .await
@@ -111,15 +111,15 @@ async fn commands_read_reports_and_do_without_what_they_may_not_see() {
     cluster.all_announced(&["a"]).await;
 }
 
-/// A directory with a kustomization of the component, as a user's would be.
-fn with_component(cluster: &Cluster) -> String {
+/// A directory with a kustomization of a component, as a user's would be.
+fn with_component(cluster: &Cluster, component: &str) -> String {
     let directory = cluster.0.directory().join("overlay");
     std::fs::create_dir(&directory).unwrap();
     let up = "../".repeat(directory.components().count() - 1);
     let config = format!("{up}{}/config", repository().strip_prefix("/").unwrap().display());
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": [config], "components": [format!("{config}/components/password-secrets")],
+        "resources": [config], "components": [format!("{config}/components/{component}")],
     });
     std::fs::write(directory.join("kustomization.yaml"), kustomization.to_string()).unwrap();
     directory.display().to_string()
@@ -146,7 +146,10 @@ async fn without_the_right_to_list_secrets_it_is_healthy_and_with_it_it_needs_no
         .await
         .unwrap();
 
-    cluster.0.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &with_component(&cluster)]).unwrap();
+    cluster
+        .0
+        .kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &with_component(&cluster, "password-secrets")])
+        .unwrap();
     // It tries about once a minute.
     let end = Instant::now() + 2 * wait::PATIENCE;
     while !operator.process.log().contains(KNOWN) && Instant::now() < end {
@@ -154,7 +157,7 @@ async fn without_the_right_to_list_secrets_it_is_healthy_and_with_it_it_needs_no
     }
     let log = operator.process.log();
     let line = log.lines().find(|line| line.contains(KNOWN)).unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains("secrets=1"), "only those of the type: {line}");
+    assert!(line.contains("objects=1"), "only those of the type: {line}");
     assert_eq!(refused(), 1, "{log}");
     assert!(!log.contains("hush"));
     assert_eq!(operator.get("/readyz").await.unwrap().1, "leading\n");
@@ -168,12 +171,60 @@ async fn the_component_permits_to_list_and_watch_secrets_of_one_namespace_and_no
         cluster.0.kubectl(&["auth", "can-i", verb, "secrets", "-n", namespace, user]).is_ok()
     };
     assert!(!can("list", "frr-k8s-system"));
-    cluster.0.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &with_component(&cluster)]).unwrap();
+    cluster
+        .0
+        .kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &with_component(&cluster, "password-secrets")])
+        .unwrap();
     wait::until("the right", async || if can("list", "frr-k8s-system") { Ok(()) } else { Err("not yet") })
         .await
         .unwrap();
     assert!(can("watch", "frr-k8s-system"));
     assert!(!can("get", "frr-k8s-system") && !can("list", "default") && !can("list", "clarion-system"));
+}
+
+#[tokio::test]
+async fn with_the_right_to_see_pods_what_one_reported_that_is_not_ready_does_not_count() {
+    let cluster = Cluster::start().await;
+    let meta = |name: &str| json!({"name": name, "namespace": "frr-k8s-system"});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": meta("frr-k8s-a"),
+        "spec": {"nodeName": "node-a", "containers": [{"name": "frr", "image": "none"}]},
+    });
+    cluster.0.apply(&[object(pod)]).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(cluster.0.client(), "frr-k8s-system");
+    let uid = pods.get("frr-k8s-a").await.unwrap().metadata.uid;
+    let mut session = json!({"apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "BGPSessionState", "metadata": meta("a"), "spec": {}});
+    session["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Pod", "name": "frr-k8s-a", "uid": uid}]);
+    cluster.0.apply(&[object(session)]).await.unwrap();
+    let sessions: Api<BGPSessionState> = Api::namespaced(cluster.0.client(), "frr-k8s-system");
+    let status = json!({"status": {"bgpStatus": "Established", "node": "node-a", "peer": "192.0.2.1"}});
+    sessions.patch_status("a", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+
+    let mut operator = Operator::start(&cluster.0).unwrap();
+    operator.leading().await.unwrap();
+    let established = async |expected: &str| {
+        wait::until("so many established sessions", async || {
+            let path = "jsonpath={.status.established}";
+            match cluster.0.kubectl(&["get", "lbpeer", "tor", "-o", path]) {
+                Ok(found) if found == expected => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    };
+    established("1").await;
+    assert!(operator.process.log().contains("add config/components/frr-k8s-pods"));
+
+    let component = with_component(&cluster, "frr-k8s-pods");
+    cluster.0.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &component]).unwrap();
+    established("0").await;
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    pods.patch_status("frr-k8s-a", &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+    established("1").await;
+    pods.delete("frr-k8s-a", &DeleteParams::default().grace_period(0)).await.unwrap();
+    established("0").await;
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ fn namespace() -> DynamicObject {
 /// The chart with everything on that needs no CRD of others, so that the API server sees all of it.
 fn of_helm() -> Vec<DynamicObject> {
     let arguments = ["template", "clarion", "charts/clarion", "--namespace", "clarion-system"];
-    let options = "networkPolicy.enabled=true,deletionPolicy.enabled=true,passwordSecrets.enabled=true";
+    let options = "networkPolicy.enabled=true,deletionPolicy.enabled=true,passwordSecrets.enabled=true,\
+                   frrK8sPods.enabled=true";
     let arguments: Vec<_> = arguments.into_iter().chain(["--set", options]).collect();
     let mut objects = vec![namespace()];
     objects.extend(render("helm", &arguments));
@@ -116,9 +117,9 @@ async fn the_operator_does_its_work_with_the_rights_that_it_is_given(#[case] obj
     .await
     .unwrap();
     let log = operator.process.log();
-    // The names of Secrets are an extra that has to be asked for.
-    let missing: Vec<_> =
-        log.lines().filter(|line| line.contains("forbidden") && !line.contains("secrets is forbidden")).collect();
+    // The names of Secrets and the readiness of Pods are extras that have to be asked for.
+    let is_extra = |line: &&str| ["secrets", "pods"].iter().any(|kind| line.contains(&format!("{kind} is forbidden")));
+    let missing: Vec<_> = log.lines().filter(|line| line.contains("forbidden") && !is_extra(line)).collect();
     assert_eq!(missing, Vec::<&str>::new(), "a right is missing");
     // It may not do everything: the rights are those of the package.
     let secrets = cluster.0.kubectl(&["auth", "can-i", "list", "secrets", "-n", "default", "--as", OPERATOR]);

@@ -1,15 +1,16 @@
-//! The names of Secrets that may hold a password: an extra that has to be permitted. Only their metadata is asked for.
+//! What Clarion can do without, and sees in the namespace of FRR-K8s where it is permitted: the names of Secrets that may hold a
+//! password, of which only the metadata is asked for, and whether Pods are ready.
 
 use std::time::Duration;
 
 use clarion_core::{
     World,
-    world::{Collection, Kind, Secret},
+    world::{Collection, Pod, Secret},
 };
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client,
-    core::PartialObjectMeta,
+    Api, Client, Resource,
+    api::ListParams,
     runtime::watcher::{self, Config, Event, watcher},
 };
 use tokio::{
@@ -19,18 +20,65 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{Change, Closed, Effect, follow, project};
+use super::{Change, Closed, Effect, Error, Watched, follow};
 
-/// What FRR-K8s takes passwords from.
-pub const FIELDS: &str = "type=kubernetes.io/basic-auth";
+/// A kind that is watched in the namespace of FRR-K8s alone, where that is permitted.
+pub trait Permitted: Watched<Source: Resource<Scope = NamespaceResourceScope>> {
+    /// Those that are looked at, as a selector of fields.
+    const FIELDS: Option<&str>;
+    /// What is logged when the right is there.
+    const KNOWN: &str;
+    /// What is logged when it is not: what Clarion does without it, and how to give it.
+    const UNKNOWN: &str;
+
+    /// Where the world keeps this kind; nothing while the right is not there.
+    fn known(world: &mut World) -> &mut Option<Collection<Self>>;
+}
+
+impl Permitted for Secret {
+    // What FRR-K8s takes passwords from.
+    const FIELDS: Option<&str> = Some("type=kubernetes.io/basic-auth");
+    const KNOWN: &str = "the names of Secrets with passwords are known";
+    const UNKNOWN: &str = "the names of Secrets are not known, so passwords are checked by their effect only; to permit it, \
+                           add config/components/password-secrets";
+
+    fn known(world: &mut World) -> &mut Option<Collection<Self>> {
+        &mut world.secrets
+    }
+}
+
+impl Permitted for Pod {
+    const FIELDS: Option<&str> = None;
+    const KNOWN: &str = "it is known whether the Pods of FRR-K8s are ready";
+    const UNKNOWN: &str = "it is not known whether the Pods of FRR-K8s are ready, so what they reported of sessions counts, \
+                           however old it is; to permit it, add config/components/frr-k8s-pods";
+
+    fn known(world: &mut World) -> &mut Option<Collection<Self>> {
+        &mut world.pods
+    }
+}
+
 /// The time between two attempts while it is not permitted.
 const FORBIDDEN: Duration = Duration::from_secs(60);
 
-/// Secrets, of which this client asks for the metadata alone.
-pub type Metadata = Api<PartialObjectMeta<core::Secret>>;
+/// Takes one list into a world; nothing is known if that is not permitted.
+pub async fn list<T: Permitted>(client: &Client, world: &mut World) -> Result<(), Error> {
+    let objects: Api<T::Source> = Api::namespaced(client.clone(), world.frr_k8s_namespace());
+    let parameters = ListParams { field_selector: T::FIELDS.map(str::to_owned), ..ListParams::default() };
+    *T::known(world) = match objects.list(&parameters).await {
+        Ok(objects) => Some(objects.items.into_iter().map(T::project).collect()),
+        Err(error) if super::is_refused(&error) => None,
+        Err(error) => return Err(Error::List(T::KIND, error)),
+    };
+    Ok(())
+}
 
-/// Watches the Secrets of FRR-K8s's namespace, as soon as that is known, for as long as anybody listens.
-pub async fn run(client: Client, mut namespaces: watch::Receiver<Option<String>>, changes: mpsc::Sender<Change>) {
+/// Watches a kind in FRR-K8s's namespace, as soon as that is known, for as long as anybody listens.
+pub async fn run<T: Permitted>(
+    client: Client,
+    mut namespaces: watch::Receiver<Option<String>>,
+    changes: mpsc::Sender<Change>,
+) {
     // What was told last, in the namespace that is watched.
     let mut permitted = None;
     let mut watched = None;
@@ -44,22 +92,19 @@ pub async fn run(client: Client, mut namespaces: watch::Receiver<Option<String>>
         if watched.replace(namespace.clone()).is_some_and(|before| before != namespace) {
             permitted = None;
         }
-        let secrets: Metadata = Api::namespaced(client.clone(), &namespace);
-        let events = watcher(secrets, Config::default().fields(FIELDS));
+        let objects: Api<T::Source> = Api::namespaced(client.clone(), &namespace);
+        let config = Config { field_selector: T::FIELDS.map(str::to_owned), ..Config::default() };
+        let events = watcher(objects, config);
         let mut list = Collection::default();
-        let take = |event| take(event, &namespace, &mut list, &mut permitted);
+        let take = |event| take::<T>(event, &namespace, &mut list, &mut permitted);
         select! {
-            ended = follow(Kind::Secret, events, is_forbidden, &changes, take) => match ended {
+            ended = follow(T::KIND, events, is_forbidden, &changes, take) => match ended {
                 Err(Closed) => return,
                 Ok(()) => {
                     if permitted.replace(false) != Some(false) {
-                        info!(
-                            namespace,
-                            "the names of Secrets are not known, so passwords are checked by their effect only; to permit \
-                             it, add config/components/password-secrets"
-                        );
+                        info!(namespace, "{}", T::UNKNOWN);
                     }
-                    if changes.send(unknown()).await.is_err() {
+                    if changes.send(unknown::<T>()).await.is_err() {
                         return;
                     }
                 }
@@ -77,10 +122,10 @@ pub async fn run(client: Client, mut namespaces: watch::Receiver<Option<String>>
 }
 
 /// A list counts once it is complete.
-fn take(
-    event: Event<PartialObjectMeta<core::Secret>>,
+fn take<T: Permitted>(
+    event: Event<T::Source>,
     namespace: &str,
-    list: &mut Collection<Secret>,
+    list: &mut Collection<T>,
     permitted: &mut Option<bool>,
 ) -> Option<Change> {
     let namespace = namespace.to_owned();
@@ -89,47 +134,47 @@ fn take(
             *list = Collection::default();
             return None;
         }
-        Event::InitApply(secret) => {
-            list.watched(project::secret(secret.metadata));
+        Event::InitApply(object) => {
+            list.watched(T::project(object));
             return None;
         }
         Event::InitDone => {
             if permitted.replace(true) != Some(true) {
-                info!(namespace, secrets = list.len(), "the names of Secrets with passwords are known");
+                info!(namespace, objects = list.len(), "{}", T::KNOWN);
             }
             let list = std::mem::take(list);
-            change(namespace, |secrets| *secrets = Some(list))
+            change::<T>(namespace, |known| *known = Some(list))
         }
-        Event::Apply(secret) => {
-            let secret = project::secret(secret.metadata);
-            change(namespace, |secrets| {
-                secrets.as_mut().map(|secrets| secrets.watched(secret));
+        Event::Apply(object) => {
+            let object = T::project(object);
+            change::<T>(namespace, |known| {
+                known.as_mut().map(|known| known.watched(object));
             })
         }
-        Event::Delete(secret) => {
-            let meta = project::secret(secret.metadata).meta;
-            change(namespace, move |secrets| {
-                secrets.as_mut().map(|secrets| secrets.removed(&meta.name, &meta.uid));
+        Event::Delete(object) => {
+            let meta = T::project(object).meta;
+            change::<T>(namespace, move |known| {
+                known.as_mut().map(|known| known.removed(&meta.name, &meta.uid));
             })
         }
     })
 }
 
-/// A change to what is known of the Secrets of a namespace. That of FRR-K8s may be another one by now.
-fn change(namespace: String, change: impl FnOnce(&mut Option<Collection<Secret>>) + Send + 'static) -> Change {
+/// A change to what is known of a namespace. That of FRR-K8s may be another one by now.
+fn change<T: Permitted>(namespace: String, change: impl FnOnce(&mut Option<Collection<T>>) + Send + 'static) -> Change {
     let apply = move |world: &mut World| {
         let here = world.frr_k8s_namespace() == namespace;
         if here {
-            change(&mut world.secrets);
+            change(T::known(world));
         }
         Effect { changed: here, ..Effect::default() }
     };
-    Change { kind: Kind::Secret, apply: Box::new(apply) }
+    Change { kind: T::KIND, apply: Box::new(apply) }
 }
 
-fn unknown() -> Change {
-    let apply = |world: &mut World| Effect { changed: world.secrets.take().is_some(), ..Effect::default() };
-    Change { kind: Kind::Secret, apply: Box::new(apply) }
+fn unknown<T: Permitted>() -> Change {
+    let apply = |world: &mut World| Effect { changed: T::known(world).take().is_some(), ..Effect::default() };
+    Change { kind: T::KIND, apply: Box::new(apply) }
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {
@@ -198,7 +243,7 @@ mod tests {
 
         let (changes, mut changed) = mpsc::channel(16);
         let (namespace, namespaces) = watch::channel(None);
-        tokio::spawn(run(Client::try_from(config).unwrap(), namespaces, changes));
+        tokio::spawn(run::<Secret>(Client::try_from(config).unwrap(), namespaces, changes));
         let mut world = World { secrets: Some(Collection::default()), ..World::default() };
         let mut settle = async |namespace: &str| {
             world.settings = Settings { frr_k8s_namespace: Some(namespace.to_owned()), ..Settings::default() };
