@@ -8,7 +8,7 @@ use std::{
 };
 
 use clarion_api::frr::FRRConfiguration;
-use clarion_envtest::{ControlPlane, Operator, Process, Webhook, wait};
+use clarion_envtest::{ControlPlane, Operator, Process, Webhook, repository, wait};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, ResourceExt as _,
@@ -50,6 +50,8 @@ impl Lab {
     pub(crate) async fn start(topology: Topology) -> Result<Self, Error> {
         static LABS: AtomicU32 = AtomicU32::new(0);
         let control_plane = ControlPlane::with_frr_k8s().await?;
+        let pods = repository().join("config/components/frr-k8s-pods/rbac.yaml");
+        control_plane.kubectl(&["apply", "-f", &pods.display().to_string()])?;
         let directory = Path::new(ROOT).join(format!("lab-{}", LABS.fetch_add(1, Ordering::Relaxed)));
         let mut spaces = BTreeMap::new();
         let routers = topology.routers.iter().map(|(name, _)| *name);
@@ -132,6 +134,14 @@ impl Lab {
     /// If there is none of that name.
     pub fn node_mut(&mut self, name: &str) -> Result<&mut Node, Error> {
         self.nodes.get_mut(name).ok_or_else(|| Error::Topology(format!("there is no node {name}")))
+    }
+
+    /// Reports that FRR-K8s's Pod on a node is ready, or is not, as the kubelet does that probes it: there is none here.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn report_pod(&self, node: &str, ready: bool) -> Result<(), Error> {
+        node::report_pod(&self.control_plane, node, ready)
     }
 
     /// All nodes, by their names.

@@ -9,7 +9,7 @@ use clarion_envtest::{ControlPlane, Process, repository, tools, wait::PATIENCE};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Frr, Space, lab::object};
+use crate::{Error, Frr, Space, lab::object, space::this_program};
 
 /// How fast the parts of FRR-K8s work.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +56,8 @@ impl Node {
         (v4, v6): (Ipv4Addr, Ipv6Addr),
     ) -> Result<Self, Error> {
         let name = space.name().to_owned();
-        let pod = format!("frr-k8s-{name}");
-        control_plane.apply(&[node(&name, &json!({}))?, daemon_pod(&name, &pod)?]).await?;
+        control_plane.apply(&[node(&name, &json!({}))?, daemon_pod(&name)?]).await?;
+        report_pod(control_plane, &name, true)?;
         let frr = Frr::start(&space, false).await?;
         let none: [(&str, &str); 0] = [];
         // What the guard of a process ignores, the process ignores too, and bash can't trap.
@@ -93,13 +93,12 @@ impl Node {
             [
                 format!("--node-name={name}"),
                 "--namespace=frr-k8s-system".to_owned(),
-                format!("--pod-name={pod}"),
+                format!("--pod-name={}", pod_name(&name)),
                 format!("--poll-interval={}s", pace.poll.as_secs()),
             ],
             [("KUBECONFIG", control_plane.kubeconfig())],
         )?;
-        let program = std::env::current_exe()?;
-        let listener = space.spawn("listener", program, [crate::traffic::LISTEN, &name], none)?;
+        let listener = space.spawn("listener", this_program(), [crate::traffic::LISTEN, &name], none)?;
         Ok(Self { status, daemon, _listener: Some(listener), reloader, frr, space, v4, v6 })
     }
 
@@ -127,12 +126,25 @@ pub(crate) fn node(name: &str, labels: &serde_json::Value) -> Result<kube::api::
     object(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": all}}))
 }
 
+fn pod_name(node: &str) -> String {
+    format!("frr-k8s-{node}")
+}
+
+/// What a kubelet reports of FRR-K8s's Pod: whether the probes of all its containers succeed.
+pub(crate) fn report_pod(control_plane: &ControlPlane, node: &str, ready: bool) -> Result<(), Error> {
+    let ready = if ready { "True" } else { "False" };
+    let status = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}}).to_string();
+    let pod = pod_name(node);
+    let patch = ["-n", "frr-k8s-system", "patch", "pod", &pod, "--subresource=status", "--type=merge", "-p", &status];
+    Ok(control_plane.kubectl(&patch).map(drop)?)
+}
+
 /// What `status` and the webhook's process look for.
-fn daemon_pod(node: &str, pod: &str) -> Result<kube::api::DynamicObject, Error> {
+fn daemon_pod(node: &str) -> Result<kube::api::DynamicObject, Error> {
     object(json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": pod, "namespace": "frr-k8s-system", "labels": {"app.kubernetes.io/component": "frr-k8s"},
+            "name": pod_name(node), "namespace": "frr-k8s-system", "labels": {"app.kubernetes.io/component": "frr-k8s"},
         },
         "spec": {"nodeName": node, "containers": [{"name": "controller", "image": "none"}]},
     }))

@@ -156,6 +156,39 @@ impl Router {
         .await
     }
 
+    /// Waits until it uses just these next hops for a prefix, and packets go there: what FRR has decided reaches the kernel a
+    /// moment later.
+    ///
+    /// # Errors
+    /// With what there is, if that does not come to be.
+    pub async fn forwards_to(&self, prefix: &str, next_hops: &[IpAddr]) -> Result<Vec<Route>, Error> {
+        let routes = self.uses(prefix, next_hops).await?;
+        let mut expected: Vec<_> = next_hops.iter().map(ToString::to_string).collect();
+        expected.sort();
+        // To neighbours over IPv6, the kernel sends by their link-local addresses.
+        let by_number = next_hops.iter().any(IpAddr::is_ipv6);
+        let right = |hops: &[String]| if by_number { hops.len() == expected.len() } else { hops == expected };
+        self.kernel(&format!("next hops {expected:?}"), prefix, right).await?;
+        Ok(routes)
+    }
+
+    /// Waits until its kernel spreads the traffic for a prefix over so many next hops.
+    ///
+    /// # Errors
+    /// With what there is, if that does not come to be.
+    pub async fn forwards_by(&self, prefix: &str, next_hops: usize) -> Result<(), Error> {
+        self.kernel(&format!("{next_hops} next hops"), prefix, |hops| hops.len() == next_hops).await
+    }
+
+    async fn kernel(&self, what: &str, prefix: &str, right: impl Fn(&[String]) -> bool) -> Result<(), Error> {
+        let what = format!("{prefix} in the kernel of {}: {what}", self.space.name());
+        let waited = wait::until(&what, async || {
+            let hops = self.kernel_next_hops(prefix).map_err(|error| error.to_string())?;
+            if right(&hops) { Ok(()) } else { Err(format!("{hops:?}")) }
+        });
+        waited.await.map_err(Error::Never)
+    }
+
     /// Waits for a session to be as `right` has it.
     ///
     /// # Errors

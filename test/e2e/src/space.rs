@@ -153,6 +153,12 @@ impl Space {
 /// FRR's script for reloads wants the Python that it was installed with.
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// This program, to be run on a machine: by a path that is the same there, wherever it lies. Of /tmp for one, each machine has
+/// another.
+pub(crate) fn this_program() -> String {
+    format!("/proc/{}/exe", std::process::id())
+}
+
 /// Runs a command outside of all machines, in the network of the control plane.
 pub(crate) fn run_here(command: &[&str]) -> Result<String, Error> {
     let (program, arguments) = command.split_first().unwrap_or((&"true", &[]));

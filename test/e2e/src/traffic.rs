@@ -1,7 +1,7 @@
 use std::{
     env,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     process::exit,
     thread::{sleep, spawn},
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use clarion_envtest::Process;
 
-use crate::{Error, Space};
+use crate::{Error, Space, space::this_program};
 
 /// As the first argument: answer every connection to port 80 with the second, the name of the node.
 pub(crate) const LISTEN: &str = "@listen";
@@ -32,6 +32,11 @@ pub(crate) fn helper() -> Result<(), Error> {
                 let (mut stream, name) = (stream?, (*name).to_owned());
                 spawn(move || {
                     let _ = stream.write_all(name.as_bytes());
+                    // Whoever sends a request, as curl does, is not to lose the answer: closing a connection on which
+                    // something was left unread resets it.
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = stream.set_read_timeout(Some(LOST));
+                    let _ = std::io::copy(&mut stream, &mut std::io::sink());
                 });
             }
             exit(0)
@@ -78,8 +83,7 @@ impl Client {
     /// # Errors
     /// If the client can't run.
     pub fn connect(&self, address: IpAddr, times: usize) -> Result<Vec<Result<String, String>>, Error> {
-        let program = env::current_exe()?;
-        let program = program.display().to_string();
+        let program = this_program();
         let printed = self.space.run(&[&program, CONNECT, &address.to_string(), &times.to_string()])?;
         Ok(answers(&printed))
     }
@@ -93,7 +97,7 @@ impl Client {
         let name = format!("traffic-{address}");
         let _ = std::fs::remove_file(self.space.directory().join(format!("{name}.log")));
         let arguments = [CONNECT.to_owned(), address.to_string(), "forever".to_owned()];
-        Ok(Traffic(self.space.spawn(&name, env::current_exe()?, arguments, none)?))
+        Ok(Traffic(self.space.spawn(&name, this_program(), arguments, none)?))
     }
 }
 

@@ -41,7 +41,7 @@ impl Watched {
         let (mut prefixes, mut traffic) = (Vec::new(), Vec::new());
         for (service, nodes) in [("everywhere", &["a", "b", "c"][..]), ("here", &["b"])] {
             let (address, prefix) = lab.address_of(service).await.unwrap();
-            tor.uses(&prefix, &v4(lab, nodes)).await.unwrap();
+            tor.forwards_to(&prefix, &v4(lab, nodes)).await.unwrap();
             prefixes.push(prefix);
             traffic.push(user.traffic(address).unwrap());
         }
@@ -91,7 +91,13 @@ async fn clarion_is_killed(lab: &mut Lab) {
 /// From `$CLARION_PREVIOUS`, another build, to this one; without it, from a copy of this one, which tries the exchange alone.
 async fn clarion_is_exchanged_for_another_build(lab: &mut Lab) {
     let copy = lab.control_plane.directory().join("clarion-previous");
-    let previous = std::env::var_os("CLARION_PREVIOUS").map_or_else(|| Operator::binary().unwrap(), Into::into);
+    let previous = std::env::var_os("CLARION_PREVIOUS").map_or_else(
+        || {
+            eprintln!("CLARION_PREVIOUS names no previous build: this build is exchanged for itself");
+            Operator::binary().unwrap()
+        },
+        Into::into,
+    );
     std::fs::copy(&previous, &copy).unwrap();
     drop(lab.operator.take());
     let mut old = lab.clarion_of(&copy).unwrap();

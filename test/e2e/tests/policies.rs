@@ -17,6 +17,7 @@ pub fn theme() -> Theme {
         cases: cases![
             core with_policy_cluster_every_node_is_a_next_hop,
             core with_policy_local_next_hops_follow_the_endpoints,
+            core next_hops_by_announcing_nodes_and_traffic_policy,
             core both_families_over_one_session,
             core a_session_outlives_its_last_service,
             full an_aggregate_takes_the_place_of_addresses_but_of_local_ones,
@@ -42,9 +43,8 @@ async fn with_policy_cluster_every_node_is_a_next_hop(lab: &mut Lab) {
     lab.service("web", "Cluster", &["b"]).await.unwrap();
     let (address, prefix) = lab.address_of("web").await.unwrap();
     let tor = lab.router("tor").unwrap();
-    let routes = tor.uses(&prefix, &v4(lab, &["a", "b", "c"])).await.unwrap();
+    let routes = tor.forwards_to(&prefix, &v4(lab, &["a", "b", "c"])).await.unwrap();
     assert!(routes.iter().all(|route| route.as_path == "64512" && route.communities.is_empty()), "{routes:#?}");
-    assert_eq!(tor.kernel_next_hops(&prefix).unwrap().len(), 3);
     assert_eq!(answering(lab, address), names(&["a", "b", "c"]));
     lab.becomes("service", "web", "clarionlb.io/Announced", "True", "Announced").await.unwrap();
 }
@@ -55,11 +55,47 @@ async fn with_policy_local_next_hops_follow_the_endpoints(lab: &mut Lab) {
     let tor = lab.router("tor").unwrap();
     for endpoints in [&["a"][..], &["a", "c"], &["c"], &["b"]] {
         lab.endpoints("web", endpoints).await.unwrap();
-        tor.uses(&prefix, &v4(lab, endpoints)).await.unwrap();
+        tor.forwards_to(&prefix, &v4(lab, endpoints)).await.unwrap();
         assert_eq!(answering(lab, address), names(endpoints));
     }
     lab.endpoints("web", &[]).await.unwrap();
     tor.uses(&prefix, &[]).await.unwrap();
+}
+
+/// The table "Which nodes are next hops" of docs/load-balancing.md, but for aggregates.
+async fn next_hops_by_announcing_nodes_and_traffic_policy(lab: &mut Lab) {
+    let cells = [
+        // announced from, externalTrafficPolicy, endpoints on, next hops
+        ("all", "Cluster", &["b"][..], &["a", "b", "c"][..]),
+        ("all", "Local", &["b", "c"], &["b", "c"]),
+        ("a-and-b", "Cluster", &["c"], &["a", "b"]),
+        ("a-and-b", "Local", &["b", "c"], &["b"]),
+    ];
+    let a_and_b = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["a", "b"]});
+    let services = |from: &str| json!([{"matchLabels": {"from": from}}]);
+    lab.apply(&[
+        advertisement("all", json!({"serviceSelectors": services("all")})),
+        advertisement(
+            "a-and-b",
+            json!({"serviceSelectors": services("a-and-b"), "nodeSelectors": [{"matchExpressions": [a_and_b]}]}),
+        ),
+    ])
+    .await
+    .unwrap();
+    let name = |from: &str, policy: &str| format!("{from}-{}", policy.to_lowercase());
+    for (from, policy, endpoints, _) in cells {
+        let mut service = service_with(&name(from, policy), &json!({"externalTrafficPolicy": policy}));
+        service["metadata"]["labels"] = json!({"from": from});
+        lab.endpoints(&name(from, policy), endpoints).await.unwrap();
+        lab.apply(&[service]).await.unwrap();
+    }
+    let tor = lab.router("tor").unwrap();
+    for (from, policy, endpoints, next_hops) in cells {
+        let cell = format!("announced from {from}, policy {policy}, endpoints on {endpoints:?}");
+        let (address, prefix) = lab.address_of(&name(from, policy)).await.unwrap();
+        tor.forwards_to(&prefix, &v4(lab, next_hops)).await.unwrap();
+        assert_eq!(answering(lab, address), names(next_hops), "{cell}");
+    }
 }
 
 async fn both_families_over_one_session(lab: &mut Lab) {
@@ -69,8 +105,8 @@ async fn both_families_over_one_session(lab: &mut Lab) {
     let addresses = lab.addresses_of("web").await.unwrap();
     let [first, second] = addresses[..] else { panic!("{addresses:?}") };
     let tor = lab.router("tor").unwrap();
-    tor.uses(&format!("{first}/32"), &v4(lab, &["a", "b", "c"])).await.unwrap();
-    let routes = tor.uses(&format!("{second}/128"), &v6(lab, &["a", "b", "c"])).await.unwrap();
+    tor.forwards_to(&format!("{first}/32"), &v4(lab, &["a", "b", "c"])).await.unwrap();
+    let routes = tor.forwards_to(&format!("{second}/128"), &v6(lab, &["a", "b", "c"])).await.unwrap();
     assert!(routes.iter().all(|route| route.peer.starts_with("192.0.2.")), "by the IPv4 session: {routes:#?}");
     for address in [first, second] {
         assert_eq!(answering(lab, address), names(&["a", "b", "c"]));
@@ -109,8 +145,8 @@ async fn a_node_limit_is_the_number_of_next_hops(lab: &mut Lab) {
     lab.service("web", "Cluster", &["a"]).await.unwrap();
     let (address, prefix) = lab.address_of("web").await.unwrap();
     let tor = lab.router("tor").unwrap();
-    let routes = tor.sees("two paths", &prefix, |routes| routes.len() == 2).await.unwrap();
-    assert_eq!(tor.kernel_next_hops(&prefix).unwrap().len(), 2, "{routes:#?}");
+    tor.sees("two paths", &prefix, |routes| routes.len() == 2).await.unwrap();
+    tor.forwards_by(&prefix, 2).await.unwrap();
     assert_eq!(answering(lab, address).len(), 2);
 }
 
@@ -144,7 +180,7 @@ async fn a_node_leaves_and_returns(lab: &mut Lab) {
     let c = lab.node_mut("c").unwrap();
     c.frr.stop_daemon("bgpd", "KILL").await.unwrap();
     lab.delete(&["node", "c"]).unwrap();
-    lab.router("tor").unwrap().uses(&prefix, &v4(lab, &["a", "b"])).await.unwrap();
+    lab.router("tor").unwrap().forwards_to(&prefix, &v4(lab, &["a", "b"])).await.unwrap();
     assert_eq!(answering(lab, address), names(&["a", "b"]));
     let c = lab.node_mut("c").unwrap();
     c.frr.start_daemon(&c.space, "bgpd").await.unwrap();

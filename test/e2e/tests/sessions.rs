@@ -117,6 +117,7 @@ async fn both_families_over_an_ipv6_session(lab: &mut Lab) {
     assert!(routes.iter().all(|route| route.used && route.peer.contains(':')), "{routes:#?}");
     let answers = lab.client("user").unwrap();
     for prefix in prefixes {
+        tor.forwards_by(&prefix, 2).await.unwrap();
         let address = prefix.split('/').next().unwrap().parse().unwrap();
         assert!(answers.connect(address, 20).unwrap().iter().all(Result::is_ok));
     }
@@ -149,6 +150,7 @@ async fn an_interface_instead_of_an_address(lab: &mut Lab) {
     }
     let user = lab.client("user").unwrap();
     for prefix in &prefixes {
+        tor.forwards_by(prefix, 1).await.unwrap();
         let answers = user.connect(prefix.split('/').next().unwrap().parse().unwrap(), 5).unwrap();
         assert_eq!(answers, vec![Ok("a".to_owned()); 5]);
     }
@@ -203,7 +205,7 @@ async fn frr_of_a_node_restarts_gracefully(lab: &mut Lab) {
         if ups >= 2 { Ok(()) } else { Err(ups) }
     };
     clarion_envtest::wait::until("new sessions", again).await.unwrap();
-    tor.uses(&prefix, &v4(lab, &["a", "b"])).await.unwrap();
+    tor.forwards_to(&prefix, &v4(lab, &["a", "b"])).await.unwrap();
 
     let address = prefix.split('/').next().unwrap().parse().unwrap();
     let traffic = lab.client("user").unwrap().traffic(address).unwrap();

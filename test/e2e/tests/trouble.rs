@@ -74,19 +74,35 @@ async fn the_link_of_one_node_is_cut(lab: &mut Lab) {
     status_says(lab, "two sessions established", |text| tor(text).get(4).is_some_and(|n| n == "2")).await;
 }
 
-/// FRR-K8s's `status` reports nothing while FRR does not answer, so what it reported before stays.
+/// FRR-K8s's `status` reports nothing while FRR does not answer, so what it reported before stays. What tells is that its Pod is
+/// not ready any more.
 async fn frr_of_one_node_is_stopped(lab: &mut Lab) {
     let prefix = announced(lab).await;
     lab.node_mut("a").unwrap().frr.stop_daemon("bgpd", "KILL").await.unwrap();
     lab.router("tor").unwrap().uses(&prefix, &v4(lab, &["b"])).await.unwrap();
+    lab.report_pod("a", false).unwrap();
+    let status = status_says(lab, "one session established, one not reported", |text| {
+        tor(text).get(4..6).is_some_and(|counts| counts == ["1", "1"])
+    })
+    .await;
+    assert!(status.contains("(a): the Pod of FRR-K8s fails"), "it names the node: {status}");
+    let message = lab.becomes("lbpeer", "tor", "SessionsEstablished", "Unknown", "Unconfirmed").await.unwrap();
+    assert!(message.contains("not ready on node a"), "{message}");
     assert_eq!(lab.condition("service", "web", "clarionlb.io/Announced").unwrap().0, "True", "node b announces it");
     // The node goes on to get what changes as soon as FRR is back.
     lab.service("next", "Local", &["a"]).await.unwrap();
     let (_, next) = lab.address_of("next").await.unwrap();
+    let message = lab.becomes("service", "next", "clarionlb.io/Announced", "Unknown", "Unconfirmed").await.unwrap();
+    assert!(message.contains("not ready"), "{message}");
     let node = lab.node_mut("a").unwrap();
     node.frr.start_daemon(&node.space, "bgpd").await.unwrap();
+    lab.report_pod("a", true).unwrap();
     lab.router("tor").unwrap().uses(&prefix, &v4(lab, &["a", "b"])).await.unwrap();
     lab.router("tor").unwrap().uses(&next, &v4(lab, &["a"])).await.unwrap();
+    lab.becomes("lbpeer", "tor", "SessionsEstablished", "True", "Established").await.unwrap();
+    lab.becomes("service", "next", "clarionlb.io/Announced", "True", "Announced").await.unwrap();
+    let status = lab.clarion(&["status"]).unwrap();
+    assert!(!status.contains("Pod of FRR-K8s"), "{status}");
 }
 
 async fn the_router_goes_while_nodes_reload(lab: &mut Lab) {
