@@ -33,11 +33,11 @@ test: tools lint generated build ## Run all tests
 
 .PHONY: e2e
 e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; needs root
-	cargo test --package clarion-e2e --test e2e -- core::
+	cargo test --workspace --test e2e -- core::
 
 .PHONY: e2e-full
 e2e-full: e2e-parts ## Run all tests on a network of FRR-K8s and FRR; needs root
-	cargo test --package clarion-e2e --test e2e
+	cargo test --workspace --test e2e
 
 .PHONY: lab
 lab: e2e-parts ## Bring up a network of FRR-K8s and FRR with Clarion, to look around; needs root
