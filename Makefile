@@ -37,7 +37,7 @@ e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; nee
 
 .PHONY: e2e-full
 e2e-full: e2e-parts ## Run all tests on a network of FRR-K8s and FRR; needs root
-	cargo test --workspace --test e2e
+	CLARION_PREVIOUS="$$(test/tools/build previous)/clarion" cargo test --workspace --test e2e
 
 .PHONY: lab
 lab: e2e-parts ## Bring up a network of FRR-K8s and FRR with Clarion, to look around; needs root
@@ -93,7 +93,7 @@ bundle: ## Generate the OLM bundle and catalog, and what the Helm chart has of c
 	@scripts/bundle
 
 .PHONY: release
-release: ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 only shows what would change
+release: $(if $(DRY_RUN),build) ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 only shows what would change
 	@scripts/release
 
 .PHONY: bench

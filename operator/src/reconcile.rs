@@ -59,6 +59,8 @@ pub struct Loop {
 struct State {
     world: World,
     missing: BTreeSet<Kind>,
+    /// When the last kind came to be known, until it is told that the process is ready.
+    all_known: Option<Instant>,
     /// The first change that no plan has seen.
     dirty_since: Option<Instant>,
     /// All that has changed since the last plan is what daemons report.
@@ -85,6 +87,7 @@ impl Loop {
                 ..World::default()
             },
             missing: watch::KINDS.into(),
+            all_known: None,
             dirty_since: None,
             only_reports: true,
             last_plan: None,
@@ -136,6 +139,9 @@ impl Loop {
             }
             let phase = if state.missing.is_empty() { Phase::Leading } else { Phase::Syncing(state.missing.clone()) };
             self.health.set(phase);
+            if let Some(at) = state.all_known.take() {
+                info!(after_ms = at.elapsed().as_millis(), "ready: everything is known, and the first plan is made");
+            }
             select! {
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
@@ -233,6 +239,7 @@ impl Loop {
         let effect = (change.apply)(&mut state.world);
         if effect.synced && state.missing.remove(&change.kind) {
             debug!(kind = %change.kind, "known");
+            state.all_known = state.missing.is_empty().then(Instant::now);
         }
         if installed != state.world.frr_k8s_installed || (effect.synced && change.kind == Kind::FRRConfiguration) {
             if state.world.frr_k8s_installed {

@@ -1,7 +1,8 @@
 //! 5,000 Services that wait when the operator starts, until the last has its address.
 //!
 //! Beside it, in the same run, the rate of bare status patches: the same patches by a client that knows in advance what to
-//! write and keeps as many in flight.
+//! write and keeps as many in flight. And how long it takes until the operator is ready once it knows everything, as it logs
+//! itself.
 
 use std::{
     collections::BTreeSet,
@@ -69,6 +70,7 @@ async fn main() -> Result<()> {
         let (from_start, from_first) = (last.duration_since(started), last.duration_since(first.1));
         operator.process.signal("TERM")?;
         operator.ended().await?;
+        println!("round {round}: {}", ready(&operator)?);
         drop(seen);
         clear(&services).await?;
         let rate = |took: Duration| 5_000.0 / took.as_secs_f64();
@@ -81,8 +83,15 @@ async fn main() -> Result<()> {
             100.0 * rate(from_first) / rate(bare),
         );
     }
-    println!("to reach: 80 %");
+    println!("to reach: 80 %; 300 ms");
     Ok(())
+}
+
+/// What the operator says of its start.
+fn ready(operator: &Operator) -> Result<String> {
+    let log = operator.process.log();
+    let line = log.lines().find(|line| line.contains("ready: ")).ok_or("it never said that it is ready")?;
+    Ok(line.split_once("ready: ").map(|(_, rest)| rest.to_owned()).unwrap_or_default())
 }
 
 /// Does something for each Service, with as many in flight as the operator has.

@@ -3,6 +3,7 @@
 mod addresses;
 mod check;
 mod cluster;
+mod complete;
 mod completion;
 mod conflicts;
 mod crds;
@@ -130,6 +131,15 @@ const UNABLE: u8 = 2;
 /// Runs the command that the process was called with. A wrong call exits with 2, a failure with 1; or with 2 as well, where 1
 /// tells that a command has found something.
 pub fn main() -> ExitCode {
+    if let Some(words) = complete::asked() {
+        return complete::print(words).map_or_else(
+            |error| {
+                program::tell(error);
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let command = Cli::command().bin_name(program::name());
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let mut failure = ExitCode::FAILURE;

@@ -35,7 +35,7 @@ pub struct Reserve {
     #[arg(short = 'n', long, value_name = "NAMESPACE", conflicts_with = "services")]
     namespace: Option<String>,
     /// All Services of all namespaces
-    #[arg(short = 'A', long, conflicts_with_all = ["services", "namespace"])]
+    #[arg(short = 'A', long, visible_alias = "all", conflicts_with_all = ["services", "namespace"])]
     all_namespaces: bool,
     /// Write nothing; print what would be written
     #[arg(long)]

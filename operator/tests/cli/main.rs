@@ -3,6 +3,7 @@
 
 mod allocation;
 mod commands;
+mod completion;
 mod golden;
 mod graph;
 mod import;

@@ -12,6 +12,7 @@ mod crds;
 mod helm;
 mod kustomize;
 mod olm;
+mod plugin;
 mod release;
 mod tools;
 mod ways;

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use clarion_envtest::repository;
+use clarion_envtest::{Operator, repository};
 
 use crate::tools::all;
 
@@ -39,7 +39,10 @@ fn a_dry_run_sets_the_version_everywhere_and_changes_nothing_here() {
     let before = git(&repository(), &["status", "--porcelain"]);
     let version = next();
     let image = format!("registry.example/clarion@sha256:{}", "0123456789abcdef".repeat(4));
-    let output = release(&repository(), &[("VERSION", &version), ("DRY_RUN", "1"), ("IMAGE", &image)]);
+    let binary = Operator::binary().unwrap();
+    let variables =
+        [("VERSION", &*version), ("DRY_RUN", "1"), ("IMAGE", &image), ("CLARION_BIN", binary.to_str().unwrap())];
+    let output = release(&repository(), &variables);
     let text = all(&output);
     assert!(output.status.success(), "{text}");
     assert_eq!(git(&repository(), &["status", "--porcelain"]), before);
@@ -50,6 +53,9 @@ fn a_dry_run_sets_the_version_everywhere_and_changes_nothing_here() {
         "+    newName: registry.example/clarion".to_owned(),
         format!("clarion-{version}.cdx.json"),
         format!("clarion-{version}.tgz"),
+        format!("clarion-{version}-linux-amd64.tar.gz"),
+        format!("clarion-{version}-linux-arm64.tar.gz"),
+        "  clarion.yaml".to_owned(),
         format!("git tag --annotate v{version}"),
         "package/released/crds/clarionlb.io_routerpeers.yaml".to_owned(),
         "package/released/catalog.yaml".to_owned(),
@@ -79,6 +85,16 @@ fn a_dry_run_sets_the_version_everywhere_and_changes_nothing_here() {
     let sums =
         Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(tree.join("dist")).output().unwrap();
     assert!(sums.status.success(), "{}", all(&sums));
+
+    let plugin = &crate::tools::parse(&read("dist/clarion.yaml"))[0];
+    assert_eq!(plugin["spec"]["version"], format!("v{version}"));
+    let platforms = plugin["spec"]["platforms"].as_array().unwrap();
+    assert_eq!(platforms.len(), 2);
+    for platform in platforms {
+        let file = platform["uri"].as_str().unwrap().rsplit('/').next().unwrap();
+        let line = format!("{}  {file}\n", platform["sha256"].as_str().unwrap());
+        assert!(read("dist/SHA256SUMS").contains(&line), "{line}");
+    }
 
     // The release after it follows it, and is compared with it.
     git(&tree, &["add", "--all"]);

@@ -27,6 +27,7 @@ mod golden;
 mod handover;
 mod import;
 mod packages;
+mod removal;
 mod rivals;
 mod transition;
 mod upgrade;
