@@ -41,6 +41,7 @@ pub fn add(source: &Source, files: &mut Files) -> Result<(), Error> {
     add("password-secrets-rules.yaml", yaml::text(&of("password-secrets", "Role", "/rules")?)?);
     add("frr-k8s-pods-rules.yaml", yaml::text(&of("frr-k8s-pods", "Role", "/rules")?)?);
     add("alerts.yaml", yaml::text(&of("prometheus-rule", "PrometheusRule", "/spec/groups")?)?);
+    add("dashboard.json", at(&of("dashboards", "ConfigMap", "/data")?, "/clarion.json").to_owned());
     let policy: Vec<_> = source.component("deletion-policy")?.iter().map(|object| ("", object.clone())).collect();
     add("deletion-policy.yaml", yaml::texts(&policy)?);
     Ok(())

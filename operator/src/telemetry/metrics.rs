@@ -44,6 +44,20 @@ fn histogram() -> Histogram {
     Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.0001, 2.0, 18))
 }
 
+/// What came of fetching an FRRNodeState.
+const FETCHES: [&str; 3] = ["ok", "gone", "failed"];
+/// What came of an Event.
+const EVENTS: [&str; 3] = ["written", "left_out", "failed"];
+
+/// A counter that has every outcome from the start, so that the first of one is an increase.
+fn outcomes(all: &[&'static str]) -> Family<Outcome, Counter> {
+    let family = Family::<Outcome, Counter>::default();
+    for outcome in all {
+        drop(family.get_or_create(&[("outcome", *outcome)]));
+    }
+    family
+}
+
 impl Metrics {
     /// All zero.
     pub fn new() -> Self {
@@ -76,7 +90,7 @@ impl Metrics {
             "Nodes where FRR did not take its new configuration",
             reloads_failed.clone(),
         );
-        let (fetches, events) = (Family::default(), Family::default());
+        let (fetches, events) = (outcomes(&FETCHES), outcomes(&EVENTS));
         registry.register("node_state_fetches", "FRRNodeStates fetched, by outcome", fetches.clone());
         registry.register(
             "events",

@@ -37,6 +37,7 @@ podDisruptionBudget: {maxUnavailable: "50%"}
 serviceMonitor: {enabled: true, interval: 1m, labels: {release: prometheus}}
 podMonitor: {enabled: true, labels: {release: prometheus}}
 prometheusRule: {enabled: true, labels: {release: prometheus}}
+dashboards: {enabled: true, labels: {grafana_dashboard: "yes"}}
 networkPolicy: {enabled: true, metricsFrom: [{podSelector: {matchLabels: {app: prometheus}}}], apiServerPorts: [6443]}
 deletionPolicy: {enabled: true}
 "#;

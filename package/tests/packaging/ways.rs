@@ -84,6 +84,7 @@ fn every_option_of_helm_renders_what_the_component_of_kustomize_renders() {
         ("service-monitor", "serviceMonitor"),
         ("pod-monitor", "podMonitor"),
         ("prometheus-rule", "prometheusRule"),
+        ("dashboards", "dashboards"),
         ("network-policy", "networkPolicy"),
         ("deletion-policy", "deletionPolicy"),
         ("password-secrets", "passwordSecrets"),
