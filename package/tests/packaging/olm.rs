@@ -82,8 +82,8 @@ fn operator_verify_would_find_something() {
     copy(&repository().join("bundle"), directory.path());
     let path = directory.path().join("manifests/clarion.clusterserviceversion.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains("capabilities: Basic Install"));
-    std::fs::write(&path, text.replace("capabilities: Basic Install", "capabilities: Everything")).unwrap();
+    assert!(text.contains("capabilities: Full Lifecycle"));
+    std::fs::write(&path, text.replace("capabilities: Full Lifecycle", "capabilities: Everything")).unwrap();
     let found = complaints(directory.path().to_str().unwrap()).join("\n");
     assert!(found.contains("Everything"), "{found}");
 }
