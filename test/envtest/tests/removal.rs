@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is taken away.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Crds,
     Namespace,
@@ -102,13 +102,23 @@ async fn nothing_gets_stuck_and_it_goes_on_with_the_same_addresses(
     let before = cluster.all_announced(&["a", "b", "c"]).await;
     assert_eq!(before["c"], ["198.51.100.0".parse::<IpAddr>().unwrap()]);
 
-    for part in [first, second, third] {
+    let order = [first, second, third];
+    for part in order {
         match part {
             Part::Crds => {
                 let crds: Vec<_> = CRDS.split(',').collect();
                 let mut command = vec!["delete", "crd", "--timeout=60s"];
                 command.extend(crds);
                 cluster.0.kubectl(&command).unwrap();
+                // An operator that still runs sees its peers go.
+                if first == Part::Crds {
+                    wait::until("nothing announced", async || match cluster.announced().await {
+                        Ok(announced) if announced.is_empty() => Ok(()),
+                        other => Err(format!("{other:?}")),
+                    })
+                    .await
+                    .unwrap();
+                }
             }
             Part::Namespace => delete_namespace(&cluster, "clarion-system").await,
             // A process that has lost its Lease or rights may have ended by itself.
@@ -130,6 +140,9 @@ async fn nothing_gets_stuck_and_it_goes_on_with_the_same_addresses(
     assert!(!namespaces.contains("clarion-system"), "{namespaces}");
     assert!(!cluster.0.kubectl(&["get", "crd", "-o", "name"]).unwrap().contains("clarionlb.io"));
     assert_eq!(cluster.addresses().await.unwrap(), before, "Services keep what they have");
+    if order.iter().position(|part| *part == Part::Operator) < order.iter().position(|part| *part == Part::Crds) {
+        assert_eq!(cluster.announced().await.unwrap().len(), 3, "without an operator nobody withdraws anything");
+    }
 
     // Back again, with another Service that would like an address.
     let config = cluster.0.kubectl(&["kustomize", "config/"]).unwrap();
