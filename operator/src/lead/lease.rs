@@ -58,10 +58,20 @@ pub fn drain_all(lease: &Lease) -> Option<DrainAll> {
     }
 }
 
-/// The Leases of all Clarions of a cluster.
+/// The Leases of all Clarions of a cluster, as they are. There is one for every node beside them, so this is work for the API
+/// server.
 pub async fn all(client: &Client) -> Result<Vec<Lease>, kube::Error> {
+    list(client, ListParams::default()).await
+}
+
+/// The same as they were a moment ago, from the API server's memory.
+pub async fn all_cached(client: &Client) -> Result<Vec<Lease>, kube::Error> {
+    list(client, ListParams::default().match_any()).await
+}
+
+async fn list(client: &Client, parameters: ListParams) -> Result<Vec<Lease>, kube::Error> {
     let label = format!("{}={}", names::MANAGED_BY_LABEL, names::FIELD_MANAGER);
-    Ok(Api::<Lease>::all(client.clone()).list(&ListParams::default().labels(&label)).await?.items)
+    Ok(Api::<Lease>::all(client.clone()).list(&parameters.labels(&label)).await?.items)
 }
 
 /// What was seen of Leases. Expiry is judged by this process's clock, from when it first saw a record as it is: clocks of two

@@ -189,7 +189,8 @@ impl Candidate {
     /// least one sees the other then.
     async fn attempt(&mut self) -> Result<Attempt, kube::Error> {
         let mut expired = false;
-        if let Some(rival) = self.rival(&mut expired).await? {
+        let leases = lease::all_cached(&self.client).await;
+        if let Some(rival) = self.rival(leases, &mut expired)? {
             return Ok(Attempt::Barred(rival));
         }
         let (lease, mut takeover) = match self.take().await? {
@@ -197,7 +198,8 @@ impl Candidate {
             other => return Ok(other),
         };
         takeover = takeover.max(self.owed).max(if expired { Takeover::Forced } else { Takeover::HandedOver });
-        let Some(rival) = self.rival(&mut expired).await? else { return Ok(Attempt::Got(lease, takeover)) };
+        let leases = lease::all(&self.client).await;
+        let Some(rival) = self.rival(leases, &mut expired)? else { return Ok(Attempt::Got(lease, takeover)) };
         self.owed = takeover;
         lease::send(&self.client, &self.terms, Method::PUT, &lease::record(&self.terms, Some(&lease), None)).await?;
         // Else two that yield to each other might go on doing so.
@@ -226,9 +228,13 @@ impl Candidate {
         }
     }
 
-    /// Another Clarion that leads. One whose Lease has `expired` does not, but writes of it may still arrive.
-    async fn rival(&mut self, expired: &mut bool) -> Result<Option<Rival>, kube::Error> {
-        let leases = match lease::all(&self.client).await {
+    /// Another Clarion that leads, by all Leases. One whose Lease has `expired` does not, but writes of it may still arrive.
+    fn rival(
+        &mut self,
+        leases: Result<Vec<Lease>, kube::Error>,
+        expired: &mut bool,
+    ) -> Result<Option<Rival>, kube::Error> {
+        let leases = match leases {
             Ok(leases) => leases,
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 if !std::mem::replace(&mut self.blind, true) {
