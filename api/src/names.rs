@@ -14,6 +14,12 @@ pub const CLASS_LESS_LABEL: &str = "clarionlb.io/class-less";
 
 /// Label that marks objects written by Clarion, with the value [`FIELD_MANAGER`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Selects objects written by Clarion, as a label selector.
+#[must_use]
+pub fn managed_by_clarion() -> String {
+    format!("{MANAGED_BY_LABEL}={FIELD_MANAGER}")
+}
+
 /// Annotation on the Lease: its holder is to withdraw everything; one of the next two. `clarion drain-all` writes it.
 pub const DRAIN_ALL_ANNOTATION: &str = "clarionlb.io/drain-all";
 /// Every route and session is to go.

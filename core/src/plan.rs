@@ -93,9 +93,8 @@ fn elsewhere(world: &World, config: &config::Config, findings: &mut Findings) {
     let ours = world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.namespace.as_str());
     let stray = ours.filter(|namespace| *namespace != here).map(|namespace| {
         format!(
-            "FRRConfigurations of Clarion are in the namespace {namespace} too; if no other Clarion wrote them: kubectl delete frrconfiguration -n {namespace} -l {}={}",
-            names::MANAGED_BY_LABEL,
-            names::FIELD_MANAGER
+            "FRRConfigurations of Clarion are in the namespace {namespace} too; if no other Clarion wrote them: kubectl delete frrconfiguration -n {namespace} -l {}",
+            names::managed_by_clarion()
         )
     });
     let reports = || world.session_namespaces();

@@ -169,9 +169,9 @@ impl DrainAll {
     }
 
     async fn remains(&self, client: &Client) -> Result<Remains, Error> {
-        let labels = format!("{}={}", names::MANAGED_BY_LABEL, names::FIELD_MANAGER);
         let api: Api<FRRConfiguration> = Api::all(client.clone());
-        let configurations = match api.list_metadata(&ListParams::default().labels(&labels)).await {
+        let configurations = match api.list_metadata(&ListParams::default().labels(&names::managed_by_clarion())).await
+        {
             Ok(list) => list.items.into_iter().filter_map(|object| object.metadata.name).collect(),
             Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
             Err(error) => return Err(Error::List("FRRConfigurations", error)),

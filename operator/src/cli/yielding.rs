@@ -191,8 +191,7 @@ impl Yield {
 /// A world with nothing in it but the FRRConfigurations of Clarion.
 async fn ours(client: &Client) -> Result<World, Error> {
     let api = Api::<<Configuration as Watched>::Source>::all(client.clone());
-    let labels = format!("{}={}", names::MANAGED_BY_LABEL, names::FIELD_MANAGER);
-    let list = api.list(&ListParams::default().labels(&labels)).await.map_err(Error::List)?;
+    let list = api.list(&ListParams::default().labels(&names::managed_by_clarion())).await.map_err(Error::List)?;
     Ok(World { configurations: list.items.into_iter().map(Configuration::project).collect(), ..World::default() })
 }
 

@@ -70,8 +70,8 @@ pub async fn all_cached(client: &Client) -> Result<Vec<Lease>, kube::Error> {
 }
 
 async fn list(client: &Client, parameters: ListParams) -> Result<Vec<Lease>, kube::Error> {
-    let label = format!("{}={}", names::MANAGED_BY_LABEL, names::FIELD_MANAGER);
-    Ok(Api::<Lease>::all(client.clone()).list(&parameters.labels(&label)).await?.items)
+    let parameters = parameters.labels(&names::managed_by_clarion());
+    Ok(Api::<Lease>::all(client.clone()).list(&parameters).await?.items)
 }
 
 /// What was seen of Leases. Expiry is judged by this process's clock, from when it first saw a record as it is: clocks of two
