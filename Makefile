@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The Kubernetes version of the test control plane: 1.34 or 1.36.
+# The Kubernetes version of the test control plane: 1.31, 1.34 or 1.37.
 KUBERNETES ?= 1.34
 export KUBERNETES
 # `oldest`: the tests run with the oldest FRR-K8s that Clarion works with.

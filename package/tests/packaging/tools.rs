@@ -83,7 +83,7 @@ pub fn validate(text: &str) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rendered.yaml");
     std::fs::write(&path, text).unwrap();
-    for version in ["1.34", "1.36"] {
+    for version in ["1.31", "1.34", "1.37"] {
         let arguments = ["-m", "kubernetes_validate", "--strict", "-k", version, path.to_str().unwrap()];
         let output = succeeds("python/bin/python", &arguments);
         for line in output.lines() {
