@@ -28,6 +28,10 @@ pub const DRAIN_ROUTES: &str = "routes";
 pub const DRAIN_ADDRESSES: &str = "addresses";
 /// Label on FRRConfigurations: which layer of the layout the object belongs to (`base`, `node` or `park`).
 pub const LAYER_LABEL: &str = "clarionlb.io/layer";
+/// Which part of the nodes of a class a base object of ours is for, where there are several.
+pub const CELL_LABEL: &str = "clarionlb.io/cell";
+/// Which part of the prefixes an object of ours has, where there are several.
+pub const SHARD_LABEL: &str = "clarionlb.io/shard";
 /// How the names of FRRConfigurations begin that hold what a class of nodes has in common.
 pub const BASE_PREFIX: &str = "clarion-base-";
 /// How the names of FRRConfigurations begin that hold what only one node announces.
@@ -39,6 +43,8 @@ pub const SUMMARY_ANNOTATION: &str = "clarionlb.io/summary";
 /// Annotation on FRRConfigurations: until when nodes announce that are being drained for a taint, as `host=time` pairs. A
 /// deadline that is written down here stays what it is, whoever leads.
 pub const DEADLINES_ANNOTATION: &str = "clarionlb.io/drained-hosts";
+/// Labels and annotations of FRRConfigurations of ours of which only Clarion decides whether they are there.
+pub const OURS_ALONE: [&str; 3] = [CELL_LABEL, SHARD_LABEL, DEADLINES_ANNOTATION];
 /// Annotation on a Node: from this time (RFC 3339) on it announces nothing, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
 pub const WITHDRAW_AT_ANNOTATION: &str = "clarionlb.io/withdraw-at";
 /// Node label, whatever its value: the Node takes no traffic from load balancers (KEP-1143).

@@ -7,7 +7,10 @@
 //!   two writes can pass it at once), the objects concerned let go of the node one by one, until one is left that can become
 //!   what it is to be. A node in this state does not lose anything by that: its daemon stands still.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     admit::Named,
@@ -49,7 +52,7 @@ fn without(layout: &Layout, still: &BTreeSet<&str>) -> Layout {
 
 fn remaining(layer: &Layer, still: &BTreeSet<&str>) -> Layer {
     let hosts = layer.hosts.iter().filter(|host| !still.contains(host.as_str())).cloned().collect();
-    Layer { hosts, content: layer.content.clone() }
+    Layer { hosts: Arc::new(hosts), content: Arc::clone(&layer.content) }
 }
 
 fn accepted_writes(current: &Layout, target: &Layout, add_only: bool, hosts: &Hosts, others: &Others) -> Writes {
@@ -77,7 +80,7 @@ fn at_odds<'c>(
         let spec = layer.disputable().spec();
         let ours = ObjectName::default();
         let mut known: BTreeMap<usize, bool> = BTreeMap::new();
-        for host in &layer.hosts {
+        for host in layer.hosts.iter() {
             let Some(index) = indices.get(host.as_str()) else { continue };
             let Some(((set, _), others)) = others.of(*index).zip(others.beside(*index, true)) else { continue };
             let differs = known.entry(set).or_insert_with(|| {
@@ -112,7 +115,7 @@ fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTree
     let is_alone = |name: &str, host: &String| alone.contains(&(name, host.as_str()));
     for (name, host) in &alone {
         if can_hold(current, target, name, host) {
-            let everything = Layer { hosts: BTreeSet::from([(*host).to_owned()]), content: everything(target, host) };
+            let everything = Layer::new(BTreeSet::from([(*host).to_owned()]), everything(target, host));
             writes.insert((*name).to_owned(), Some(everything));
             continue;
         }
@@ -125,15 +128,15 @@ fn let_go(current: &Layout, target: &Layout, mut writes: Writes, at_odds: &BTree
     writes.retain(|name, goal| {
         // What is to stay waits until the others have let go.
         let mut at_odds_on = at_odds.iter().filter(|(_, names)| names.contains(name.as_str()));
-        let mut hosts = goal.iter().flat_map(|layer| &layer.hosts);
+        let mut hosts = goal.iter().flat_map(|layer| layer.hosts.iter());
         at_odds_on.all(|(host, _)| alone.contains(&(name, *host)))
             && hosts.all(|host| !at_odds.contains_key(host.as_str()) || is_alone(name, host))
     });
     for name in narrowed {
         let Some(there) = current.get(name) else { continue };
         let is_free = |host: &&String| !at_odds.get(host.as_str()).is_some_and(|names| names.contains(name));
-        let layer =
-            Layer { hosts: there.hosts.iter().filter(is_free).cloned().collect(), content: there.content.clone() };
+        let hosts = Arc::new(there.hosts.iter().filter(is_free).cloned().collect());
+        let layer = Layer { hosts, content: Arc::clone(&there.content) };
         writes.insert(name.to_owned(), Some(layer).filter(|layer| !layer.hosts.is_empty()));
     }
     writes

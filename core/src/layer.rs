@@ -1,6 +1,9 @@
 //! What an FRRConfiguration of ours means, apart from how it is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use clarion_api::{
     LabelSelector, LabelSelectorRequirement,
@@ -14,13 +17,21 @@ use ipnet::IpNet;
 
 use crate::address_set::Family;
 
-/// What one object says, and to which nodes.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What one object says, and to which nodes. Objects that differ in one of the two share the other, so that what is looked at
+/// once need not be looked at again.
+#[derive(Clone, Debug, Default)]
 pub struct Layer {
     /// Values of the label `kubernetes.io/hostname`.
-    pub hosts: BTreeSet<String>,
+    pub hosts: Arc<BTreeSet<String>>,
     /// What is said.
-    pub content: Content,
+    pub content: Arc<Content>,
+}
+
+impl PartialEq for Layer {
+    fn eq(&self, other: &Self) -> bool {
+        let same_content = Arc::ptr_eq(&self.content, &other.content) || self.content == other.content;
+        self.hosts == other.hosts && same_content
+    }
 }
 
 /// Routers, sessions and routes.
@@ -90,13 +101,26 @@ impl Attributes {
 }
 
 impl Attributes {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(self.local_pref.is_some()) + usize::from(self.as_path_prepend.is_some()) + self.communities.len()
+    }
+
     /// The same without what [`Attributes::draining`] adds. What local preference there was before is not known any more.
     #[must_use]
     pub fn lasting(mut self) -> Self {
-        if self.local_pref == Some(0) && self.communities.remove(GRACEFUL_SHUTDOWN) {
+        if self.is_draining() {
+            self.communities.remove(GRACEFUL_SHUTDOWN);
             self.local_pref = None;
         }
         self
+    }
+
+    /// Whether this is what [`Attributes::draining`] makes.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.local_pref == Some(0) && self.communities.contains(GRACEFUL_SHUTDOWN)
     }
 }
 
@@ -146,6 +170,12 @@ impl Content {
 }
 
 impl Layer {
+    /// Says this to these hosts.
+    #[must_use]
+    pub fn new(hosts: BTreeSet<String>, content: Content) -> Self {
+        Self { hosts: Arc::new(hosts), content: Arc::new(content) }
+    }
+
     /// Reads a spec. What Clarion never writes is passed over.
     #[must_use]
     pub fn of(spec: &FrrConfigurationSpec) -> Self {
@@ -164,7 +194,7 @@ impl Layer {
         for profile in profiles.filter(|profile| used.contains(&profile.name)) {
             content.bfd_profiles.insert(profile.name.clone(), profile.clone());
         }
-        Self { hosts: hosts.cloned().collect(), content }
+        Self::new(hosts.cloned().collect(), content)
     }
 
     /// The spec, in sorted lists. It must have hosts: a selector without values breaks every node (frr-k8s
@@ -205,11 +235,11 @@ impl Layer {
     /// there can be one.
     #[must_use]
     pub fn disputable(&self) -> Self {
-        let mut layer = self.clone();
-        for session in layer.content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
+        let mut content = Content::clone(&self.content);
+        for session in content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
             session.routes.retain(|_, route| route.local_pref.is_some() || route.as_path_prepend.is_some());
         }
-        layer
+        Self { hosts: Arc::clone(&self.hosts), content: Arc::new(content) }
     }
 
     /// What the object is for, in words.

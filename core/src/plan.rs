@@ -1,17 +1,20 @@
 //! The stages in their order, and what comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use clarion_api::{Timestamp, names};
 
 use crate::{
     allocate, announce, beside,
-    compose::{self, Layout},
+    compose::{self, Layout, Part, part_of},
     config,
     endpoints::Skews,
     finding::{Findings, Reason},
     hosts,
-    layer::Layer,
+    layer::{Content, Layer},
     others::Others,
     report::{self, Announced, Daemons, Known},
     session,
@@ -128,67 +131,100 @@ fn configurations(
         .iter()
         .filter(|(object, _)| object.kind == Kind::FRRConfiguration)
         .flat_map(|(object, intent)| {
-            let there = current.get(&object.name.name).into_iter().flat_map(|layer| &layer.hosts);
+            let there = current.get(&object.name.name).into_iter().flat_map(|layer| layer.hosts.iter());
             there.chain(&intent.hosts)
         })
         .collect();
+    let mut writing = Writing { target, deadlines, summaries: HashMap::new() };
     let mut writes = Vec::new();
-    for (name, layer) in next {
-        let known = world.configurations.get(&ObjectName::new(namespace, &name));
-        let mut hosts = current.get(&name).into_iter().chain(&layer).flat_map(|layer| &layer.hosts);
-        let blocked = hosts.any(|host| unsettled.contains(host));
-        if let Some(write) = write(ObjectName::new(namespace, name), known, layer, deadlines) {
-            unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, write.name().clone()));
-            // While an object is in two states at once, nothing else that its nodes see may change.
-            if !blocked {
-                writes.push(write);
-            }
+    for (name, layer) in &next {
+        let name = ObjectName::new(namespace, name);
+        let known = world.configurations.get(&name);
+        let Some(write) = writing.write(name, known, layer.as_ref()) else { continue };
+        let name = write.name();
+        unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, name.clone()));
+        // While an object is in two states at once, nothing else that its nodes see may change.
+        let mut hosts = current.get(&name.name).into_iter().chain(layer).flat_map(|layer| layer.hosts.iter());
+        if !hosts.any(|host| unsettled.contains(host)) {
+            writes.push(write);
         }
     }
     writes
 }
 
-fn write(
-    name: ObjectName,
-    known: Option<&Object<Configuration>>,
-    layer: Option<Layer>,
-    deadlines: &BTreeMap<&str, Timestamp>,
-) -> Option<ConfigurationWrite> {
-    // It is on its way out; somebody's finalizer holds it.
-    if known.is_some_and(|known| known.meta.deleting) {
-        return None;
-    }
-    let Some(layer) = layer.filter(|layer| !layer.hosts.is_empty()) else {
-        return Some(ConfigurationWrite::Delete { name, precondition: Precondition::of(&known?.meta) });
-    };
-    let kind = name.name.split('-').nth(1).unwrap_or_default().to_owned();
-    let mut labels = BTreeMap::from([
-        (names::MANAGED_BY_LABEL.to_owned(), names::FIELD_MANAGER.to_owned()),
-        (names::LAYER_LABEL.to_owned(), kind),
-    ]);
-    let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), layer.summary())]);
-    let recorded = hosts::record(layer.hosts.iter().map(String::as_str), deadlines);
-    annotations.extend(recorded.map(|text| (names::DEADLINES_ANNOTATION.to_owned(), text)));
-    let spec = layer.spec();
-    let Some(known) = known else {
-        return Some(ConfigurationWrite::Create { name, labels, annotations, spec });
-    };
-    // Labels and annotations of others stay.
-    for (ours, there) in [(&mut labels, &known.meta.labels), (&mut annotations, &known.value.annotations)] {
-        for (key, value) in there.iter().filter(|(key, _)| *key != names::DEADLINES_ANNOTATION) {
-            ours.entry(key.clone()).or_insert_with(|| value.clone());
+/// Makes requests of what objects are to be.
+struct Writing<'p> {
+    target: &'p Layout,
+    deadlines: &'p BTreeMap<&'p str, Timestamp>,
+    /// What objects are for, in words, by what they say and to how many hosts.
+    summaries: HashMap<(*const Content, usize), String>,
+}
+
+impl Writing<'_> {
+    /// What makes an object what it is to be, if it is not.
+    fn write(
+        &mut self,
+        name: ObjectName,
+        known: Option<&Object<Configuration>>,
+        layer: Option<&Layer>,
+    ) -> Option<ConfigurationWrite> {
+        // It is on its way out; somebody's finalizer holds it.
+        if known.is_some_and(|known| known.meta.deleting) {
+            return None;
         }
+        let Some(layer) = layer.filter(|layer| !layer.hosts.is_empty()) else {
+            return Some(ConfigurationWrite::Delete { name, precondition: Precondition::of(&known?.meta) });
+        };
+        let mut labels = self.labels(&name.name);
+        let mut annotations = self.annotations(layer);
+        let Some(known) = known else {
+            return Some(ConfigurationWrite::Create { name, labels, annotations, spec: layer.spec() });
+        };
+        // Labels and annotations of others stay.
+        for (ours, there) in [(&mut labels, &known.meta.labels), (&mut annotations, &known.value.annotations)] {
+            for (key, value) in there.iter().filter(|(key, _)| !names::OURS_ALONE.contains(&key.as_str())) {
+                ours.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        if labels == known.meta.labels && annotations == known.value.annotations && known.value.is_as_written(layer) {
+            return None;
+        }
+        let event = known.value.edited_by.as_ref().map(|by| Event {
+            warning: true,
+            reason: Reason::Undone,
+            message: format!(
+                "{by} changed this object, which is Clarion's; that is undone: write an FRRConfiguration of your own"
+            ),
+        });
+        let precondition = Precondition::of(&known.meta);
+        Some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec: layer.spec(), event })
     }
-    let mut defaulted = spec.clone();
-    defaulted.set_defaults();
-    let equal = defaulted == known.value.spec && labels == known.meta.labels && annotations == known.value.annotations;
-    let precondition = Precondition::of(&known.meta);
-    let event = known.value.edited_by.as_ref().map(|by| Event {
-        warning: true,
-        reason: Reason::Undone,
-        message: format!(
-            "{by} changed this object, which is Clarion's; that is undone: write an FRRConfiguration of your own"
-        ),
-    });
-    (!equal).then_some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec, event })
+
+    /// The labels of the object of this name. Which part it is of several is told where there are several.
+    fn labels(&self, name: &str) -> BTreeMap<String, String> {
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let kind = name.split('-').nth(1).unwrap_or_default();
+        let mut labels =
+            BTreeMap::from([label(names::MANAGED_BY_LABEL, names::FIELD_MANAGER), label(names::LAYER_LABEL, kind)]);
+        let Part { whole, cell, shard } = part_of(name);
+        let more = format!("{whole}-");
+        let is_one_of_several =
+            whole != name || self.target.range(more.clone()..).next().is_some_and(|(next, _)| next.starts_with(&more));
+        if is_one_of_several {
+            if name.starts_with(names::BASE_PREFIX) {
+                labels.extend([label(names::CELL_LABEL, &cell.to_string())]);
+            }
+            labels.extend([label(names::SHARD_LABEL, &shard.to_string())]);
+        }
+        labels
+    }
+
+    fn annotations(&mut self, layer: &Layer) -> BTreeMap<String, String> {
+        let summary = self.summaries.entry((Arc::as_ptr(&layer.content), layer.hosts.len()));
+        let summary = summary.or_insert_with(|| layer.summary()).clone();
+        let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), summary)]);
+        let recorded = hosts::record(layer.hosts.iter().map(String::as_str), self.deadlines);
+        annotations.extend(recorded.map(|text| (names::DEADLINES_ANNOTATION.to_owned(), text)));
+        annotations
+    }
 }

@@ -77,7 +77,8 @@ fn configuration(
     meta.labels.clone_from(labels);
     next_version(&mut meta);
     let value = Configuration::new(name, labels, annotations.clone(), spec.clone());
-    world.configurations.watched(Object { meta, value });
+    let object = world.share(Object { meta, value });
+    world.configurations.watched(object);
 }
 
 fn set<Spec: Clone + PartialEq, Status: Clone + PartialEq>(

@@ -1,10 +1,14 @@
 //! What our objects say now, by the hosts that they select.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use clarion_api::names;
 use ipnet::IpNet;
 
+use super::part_of;
 use crate::{
     layer::{Attributes, Layer},
     world::World,
@@ -13,38 +17,39 @@ use crate::{
 /// The layers that exist, in the namespace of FRR-K8s, by the names of their objects.
 pub struct Before<'w> {
     by_host: HashMap<&'w str, Vec<(&'w str, &'w Layer)>>,
-    /// Those that are no overlays.
-    shared: Vec<(&'w str, &'w Layer)>,
+    /// Everything that is said, once: by objects for several hosts, and then by those for one.
+    all: Vec<&'w Layer>,
 }
 
 impl<'w> Before<'w> {
     pub fn new(world: &'w World) -> Self {
-        let mut before = Self { by_host: HashMap::new(), shared: Vec::new() };
+        let mut by_host: HashMap<_, Vec<_>> = HashMap::new();
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
         for configuration in world.our_configurations() {
             let named = (configuration.meta.name.name.as_str(), &configuration.value.layer);
-            for host in &named.1.hosts {
-                before.by_host.entry(host).or_default().push(named);
+            for host in named.1.hosts.iter() {
+                by_host.entry(host.as_str()).or_default().push(named);
             }
             if !is_overlay(named.0) {
-                before.shared.push(named);
+                shared.push(named.1);
+            } else if named.1.hosts.len() == 1 {
+                own.push(named.1);
             }
         }
-        before
+        Self { by_host, all: once(shared.into_iter().chain(own)) }
     }
 
-    /// The layers that select one of these hosts: that of this name first, then others for several hosts, then those for one.
-    pub fn of_class(&self, name: &str, hosts: &BTreeSet<String>) -> Vec<&'w Layer> {
-        let mut layers = self.shared.clone();
-        layers.retain(|(_, layer)| !layer.hosts.is_disjoint(hosts));
-        layers.sort_by_key(|(other, _)| *other != name);
-        let shared = layers.into_iter().map(|(_, layer)| layer);
-        let own = hosts.iter().flat_map(|host| self.of_host(host)).filter(|layer| layer.hosts.len() == 1);
-        shared.chain(own).collect()
+    /// What is said to one of these hosts: by objects of this name first, then by others for several hosts, then by those for one.
+    pub fn of_class<'h>(&self, name: &str, hosts: impl Iterator<Item = &'h str>) -> Vec<&'w Layer> {
+        let mut layers: Vec<_> = hosts.flat_map(|host| self.by_host.get(host).into_iter().flatten()).collect();
+        layers.sort_by_key(|(other, _)| (part_of(other).whole != name, is_overlay(other), *other));
+        once(layers.into_iter().map(|(_, layer)| *layer))
     }
 
     /// The layers that select a host and are no overlays, by name.
-    pub fn shared_of(&self, host: &str) -> Vec<(&'w str, &'w Layer)> {
-        self.by_host.get(host).into_iter().flatten().copied().filter(|(name, _)| !is_overlay(name)).collect()
+    pub fn shared_of(&self, host: &str) -> Vec<&'w Layer> {
+        let layers = self.by_host.get(host).into_iter().flatten();
+        layers.filter(|(name, _)| !is_overlay(name)).map(|(_, layer)| *layer).collect()
     }
 
     /// The overlays of a host.
@@ -58,12 +63,16 @@ impl<'w> Before<'w> {
         self.by_host.get(host).into_iter().flatten().map(|(_, layer)| *layer).collect()
     }
 
-    /// All layers, those that select a host first.
+    /// Everything that is said, what a host is told first.
     pub fn of_host_first(&self, host: &str) -> Vec<&'w Layer> {
-        let shared = self.shared.iter().map(|(_, layer)| *layer);
-        let own = self.by_host.values().flatten().map(|(_, layer)| *layer).filter(|layer| layer.hosts.len() == 1);
-        self.of_host(host).into_iter().chain(shared).chain(own).collect()
+        self.of_host(host).into_iter().chain(self.all.iter().copied()).collect()
     }
+}
+
+/// Of layers that say the same the first.
+fn once<'w>(layers: impl Iterator<Item = &'w Layer>) -> Vec<&'w Layer> {
+    let mut seen = HashSet::new();
+    layers.filter(|layer| seen.insert(Arc::as_ptr(&layer.content))).collect()
 }
 
 fn is_overlay(name: &str) -> bool {

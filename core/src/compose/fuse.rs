@@ -9,7 +9,7 @@ use crate::{
     config::{Peer, Terms},
     finding::Reason,
     session::Class,
-    world::{Kind, Layer, ObjectName, ObjectRef},
+    world::{Kind, ObjectName, ObjectRef},
 };
 
 /// What a host announces on a session now, and for how many prefixes more there is room.
@@ -40,13 +40,13 @@ impl Composer<'_, '_> {
             let terms = &agreed.terms;
             let Some(max) = peer.max_prefixes else { continue };
             let mut offered = self.offered(class, terms, max);
-            let held_back = cut(self, draft, terms, &mut offered);
+            let held_back = cut(draft, terms, &mut offered);
             if let Some(first) = held_back.first() {
                 self.tell_of_fuse(peer, max, held_back.len(), first);
             }
         }
         // An overlay that lost its last route would only carry sessions that the base has too.
-        draft.overlays.retain(|_, overlay| overlay.content.prefixes().next().is_some());
+        draft.overlays.retain(|_, overlay| overlay.prefixes().next().is_some());
     }
 
     /// What the hosts of a class announce on a session now. What is about to be withdrawn counts: until it is, the router has
@@ -73,10 +73,10 @@ impl Composer<'_, '_> {
 
 /// Leaves in the draft what every host has or has room for, what is there already before what is new, and the lowest prefixes
 /// first. What only some hosts have stays with these. Returns what some host does not get.
-fn cut(composer: &Composer, draft: &mut Draft, terms: &Terms, offered: &mut [Offered]) -> BTreeSet<IpNet> {
+fn cut(draft: &mut Draft, terms: &Terms, offered: &mut [Offered]) -> BTreeSet<IpNet> {
     let (vrf, key) = (terms.vrf.as_str(), terms.key());
     let mut held_back = BTreeSet::new();
-    let wanted = draft.base.content.session_mut(vrf, &key).map(|session| std::mem::take(&mut session.routes));
+    let wanted = draft.base.session_mut(vrf, &key).map(|session| std::mem::take(&mut session.routes));
     let (mut shared, mut apart) = (BTreeMap::new(), Vec::new());
     let (known, new): (Vec<_>, Vec<_>) =
         wanted.into_iter().flatten().partition(|(prefix, _)| offered.iter().any(|host| host.now.contains(prefix)));
@@ -90,12 +90,12 @@ fn cut(composer: &Composer, draft: &mut Draft, terms: &Terms, offered: &mut [Off
         let holders = offered.iter().filter(|host| host.now.contains(&prefix));
         apart.extend(holders.map(|holder| (holder.host, prefix, attributes.clone())));
     }
-    if let Some(session) = draft.base.content.session_mut(vrf, &key) {
+    if let Some(session) = draft.base.session_mut(vrf, &key) {
         session.routes = shared;
     }
     for host in offered {
         let Some(overlay) = draft.overlays.get_mut(&host.host) else { continue };
-        let Some(session) = overlay.content.session_mut(vrf, &key) else { continue };
+        let Some(session) = overlay.session_mut(vrf, &key) else { continue };
         session.routes.retain(|prefix, _| {
             let stays = host.can_have(prefix);
             if stays {
@@ -107,10 +107,8 @@ fn cut(composer: &Composer, draft: &mut Draft, terms: &Terms, offered: &mut [Off
         });
     }
     for (index, prefix, attributes) in apart {
-        let Some(host) = composer.hosts.get(index) else { continue };
-        let hosts = BTreeSet::from([host.name.to_owned()]);
-        let overlay = draft.overlays.entry(index).or_insert_with(|| Layer { hosts, ..Layer::default() });
-        overlay.content.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::from([(prefix, attributes)]));
+        let overlay = draft.overlays.entry(index).or_default();
+        overlay.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::from([(prefix, attributes)]));
     }
     held_back
 }

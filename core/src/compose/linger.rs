@@ -4,8 +4,9 @@
 //! it, or that it covers, is still to come on the same session. Once that is there, the next plan drops the old one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -19,8 +20,7 @@ use crate::{
     session::Class,
 };
 
-/// Hosts of a class that the same objects for several hosts select.
-#[derive(Default)]
+/// Hosts of a class that objects for several hosts tell the same.
 struct Group<'w> {
     layers: Vec<&'w Layer>,
     hosts: Vec<usize>,
@@ -53,15 +53,13 @@ impl<'w> Composer<'w, '_> {
             }
             let (vrf, key) = (terms.vrf.as_str(), terms.key());
             let stay = self.stay(&groups, draft, vrf, &key, addresses);
-            if let Some(session) = draft.base.content.session_mut(vrf, &key) {
+            if let Some(session) = draft.base.session_mut(vrf, &key) {
                 put_back(&mut session.routes, &stay.shared);
             }
             for (index, routes) in stay.apart {
-                let Some(host) = self.hosts.get(index) else { continue };
-                let hosts = BTreeSet::from([host.name.to_owned()]);
-                let overlay = draft.overlays.entry(index).or_insert_with(|| Layer { hosts, ..Layer::default() });
-                overlay.content.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::new());
-                if let Some(session) = overlay.content.session_mut(vrf, &key) {
+                let overlay = draft.overlays.entry(index).or_default();
+                overlay.add(vrf, terms.my_asn, &terms.neighbor, BTreeMap::new());
+                if let Some(session) = overlay.session_mut(vrf, &key) {
                     put_back(&mut session.routes, &routes);
                 }
             }
@@ -69,19 +67,23 @@ impl<'w> Composer<'w, '_> {
     }
 
     fn groups(&self, class: &Class) -> Vec<Group<'w>> {
-        let mut groups: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        let mut known = HashMap::new();
         for index in &class.hosts {
             let Some(host) = self.hosts.get(*index) else { continue };
-            let shared = self.before.shared_of(host.name);
-            let group = groups.entry(shared.iter().map(|(name, _)| *name).collect()).or_default();
-            group.layers = shared.into_iter().map(|(_, layer)| layer).collect();
-            group.hosts.push(*index);
+            let layers = self.before.shared_of(host.name);
+            let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
+            let number = *known.entry(said).or_insert(groups.len());
+            match groups.get_mut(number) {
+                Some(group) => group.hosts.push(*index),
+                None => groups.push(Group { layers, hosts: vec![*index] }),
+            }
         }
-        groups.into_values().collect()
+        groups
     }
 
     fn stay(&self, groups: &[Group<'w>], draft: &Draft, vrf: &str, key: &str, addresses: &[IpAddr]) -> Stay<'w> {
-        let base = draft.base.content.session(vrf, key);
+        let base = draft.base.session(vrf, key);
         let is_lost = |prefix: &IpNet| !announces(base, prefix) && covers_any(prefix, addresses);
         let mut stay = Stay::default();
         let mut by_group = Vec::with_capacity(groups.len());
@@ -94,7 +96,7 @@ impl<'w> Composer<'w, '_> {
                 let Some(host) = self.hosts.get(*index) else { continue };
                 let layers = self.before.of_overlay(host.name);
                 let own = Routes::of(&layers, vrf, key);
-                let overlay = draft.overlays.get(index).and_then(|overlay| overlay.content.session(vrf, key));
+                let overlay = draft.overlays.get(index).and_then(|overlay| overlay.session(vrf, key));
                 let own_arriving = new_on(overlay, |prefix| own.get(prefix).or(known.get(prefix)).is_some());
                 let replaced = own
                     .iter()
@@ -108,13 +110,23 @@ impl<'w> Composer<'w, '_> {
             }
         }
         let wanted_apart: BTreeSet<&IpNet> =
-            draft.overlays.values().filter_map(|o| o.content.session(vrf, key)).flat_map(|s| s.routes.keys()).collect();
+            draft.overlays.values().filter_map(|o| o.session(vrf, key)).flat_map(|s| s.routes.keys()).collect();
         let everywhere = |prefix: &IpNet| {
             !wanted_apart.contains(prefix) && by_group.iter().all(|(_, lost)| lost.contains_key(prefix))
         };
         for (group, lost) in &by_group {
             let (shared, apart): (Known, Known) = lost.iter().partition(|(prefix, _)| everywhere(prefix));
-            stay.shared.extend(shared);
+            for (prefix, attributes) in shared {
+                // Where hosts differ because some are being drained, the others go on as they were.
+                stay.shared
+                    .entry(prefix)
+                    .and_modify(|known| {
+                        if known.is_draining() {
+                            *known = attributes;
+                        }
+                    })
+                    .or_insert(attributes);
+            }
             for index in group.hosts.iter().filter(|_| !apart.is_empty()) {
                 stay.apart.entry(*index).or_default().extend(apart.iter());
             }

@@ -1,27 +1,32 @@
-//! Routes and sessions to FRRConfigurations: one base object for each class of hosts, with what all of them announce, and an
-//! overlay for each host that announces something of its own.
+//! Routes and sessions to FRRConfigurations: a base for each class of hosts, with what all of them announce, and an overlay for
+//! each host that announces something of its own. Of a small cluster each is one object; what would be too large for one write
+//! is cut into several (see [`cut`]).
 //!
 //! The base carries the sessions of its hosts even if it announces nothing. What FRR-K8s lets one of several objects leave
-//! out (router ID, BFD profile, next hop) stands in the base only, so that it can be changed there by one write.
+//! out (router ID, BFD profile, next hop) stands in its first object only, so that it can be changed there by one write.
 
 mod before;
+mod cut;
 mod fuse;
 mod linger;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use clarion_api::{Timestamp, names};
+use clarion_api::Timestamp;
 use ipnet::IpNet;
 
-use self::before::{Before, Routes};
+pub use self::cut::{Bounds, Part, part_of};
+use self::{
+    before::{Before, Routes},
+    cut::Cut,
+};
 use crate::{
     address_set::Family,
     announce::{Announcement, Request, Route},
     config::{Advertisement, Config, Peer},
     finding::{Findings, Reason},
-    hash::hash,
     hosts::Hosts,
-    layer::{Attributes, Layer, Router, Session},
+    layer::{Attributes, Content, Layer, Router, Session},
     session::{Agreed, Class, Sessions, Yielded},
     world::{Kind, ObjectName, ObjectRef, World},
 };
@@ -45,27 +50,23 @@ pub fn compose(
         }
     }
     let mut composer = Composer { now: world.now, config, sessions, hosts, before: Before::new(world), findings };
-    let mut layout = Layout::new();
+    let mut cut = Cut::new(world);
     for class in &sessions.classes {
-        let name = format!("{}{}", names::BASE_PREFIX, hash(&class.identity));
+        let name = cut::base_name(&class.identity);
         let mut draft = composer.draft(&name, class, announcement, &own);
         composer.fuse(class, &mut draft);
         composer.linger(class, &announcement.addresses, &mut draft);
-        layout.insert(name, draft.base);
-        for (host, overlay) in draft.overlays {
-            let Some(host) = hosts.get(host) else { continue };
-            layout.insert(format!("{}{}", names::OVERLAY_PREFIX, hash(host.name)), overlay);
-        }
+        cut.class(name, class, hosts, draft);
     }
     composer.tell_of_drains();
-    layout
+    cut.layout()
 }
 
-/// The objects of a class.
+/// What the hosts of a class are told.
 struct Draft {
-    base: Layer,
+    base: Content,
     /// By host.
-    overlays: BTreeMap<usize, Layer>,
+    overlays: BTreeMap<usize, Content>,
 }
 
 struct Composer<'w, 'f> {
@@ -85,24 +86,23 @@ impl<'w> Composer<'w, '_> {
         announcement: &Announcement,
         own: &BTreeMap<usize, Vec<(&IpNet, &Route)>>,
     ) -> Draft {
-        let names = class.hosts.iter().filter_map(|host| self.hosts.get(*host)).map(|host| host.name.to_owned());
-        let mut base = Layer { hosts: names.collect(), ..Layer::default() };
+        let mut base = Content::default();
         let shared: Vec<_> = announcement.routes.iter().filter(|(_, route)| route.hosts.is_none()).collect();
         let before = match has_retained(&shared) {
-            true => self.before.of_class(name, &base.hosts),
+            true => self.before.of_class(name, class.hosts.iter().filter_map(|host| Some(self.hosts.get(*host)?.name))),
             false => Vec::new(),
         };
         for session in &class.sessions {
             let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
             let terms = &agreed.terms;
-            let router = base.content.routers.entry(terms.vrf.clone()).or_insert_with(|| Router::new(terms.my_asn));
+            let router = base.routers.entry(terms.vrf.clone()).or_insert_with(|| Router::new(terms.my_asn));
             if router.id.is_none() {
                 router.id.clone_from(&terms.router_id);
             }
             let mut session = Session::new(terms.neighbor.clone());
             if let Some(bfd) = &terms.bfd {
                 session.bfd_profile = Some(bfd.name.clone());
-                base.content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
+                base.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
             }
             session.next_hop.clone_from(&terms.next_hop);
             session.routes = self.offers(class, peer, agreed, &shared, &before);
@@ -116,16 +116,16 @@ impl<'w> Composer<'w, '_> {
                 true => self.before.of_host_first(host.name),
                 false => Vec::new(),
             };
-            let mut overlay = Layer { hosts: BTreeSet::from([host.name.to_owned()]), ..Layer::default() };
+            let mut overlay = Content::default();
             for session in &class.sessions {
                 let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
                 let terms = &agreed.terms;
                 let offers = self.offers(class, peer, agreed, routes, &before);
                 if !offers.is_empty() {
-                    overlay.content.add(&terms.vrf, terms.my_asn, &terms.neighbor, offers);
+                    overlay.add(&terms.vrf, terms.my_asn, &terms.neighbor, offers);
                 }
             }
-            if !overlay.content.routers.is_empty() {
+            if !overlay.routers.is_empty() {
                 overlays.insert(*index, overlay);
             }
         }

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use clarion_api::names;
@@ -19,7 +20,7 @@ use crate::{
     config::Config,
     finding::{Findings, Reason, list_of_nodes as list},
     hosts::Hosts,
-    layer::Session,
+    layer::{Content, Layer, Session},
     others::Others,
     session::Sessions,
     world::{Kind, NOT_READY, ObjectName, ObjectRef, World},
@@ -70,6 +71,35 @@ impl Prefixes {
         let place = self.0.binary_search_by(|(known, _)| known.cmp(prefix)).ok();
         place.and_then(|place| self.0.get(place)).map(|(_, progress)| *progress).unwrap_or_default()
     }
+}
+
+/// What the nodes of an object report of a session.
+#[derive(Default)]
+struct Audience<'w> {
+    /// The best of them.
+    best: Progress,
+    /// What FRR runs on those where it is established.
+    running: Vec<&'w [IpNet]>,
+}
+
+/// The objects of a layout, those that say the same together.
+fn alike(layout: &Layout) -> impl Iterator<Item = Vec<&Layer>> {
+    let mut alike: Vec<Vec<&Layer>> = Vec::new();
+    let mut known = HashMap::new();
+    for layer in layout.values() {
+        let number = *known.entry(Arc::as_ptr(&layer.content)).or_insert(alike.len());
+        match alike.get_mut(number) {
+            Some(layers) => layers.push(layer),
+            None => alike.push(vec![layer]),
+        }
+    }
+    alike.into_iter()
+}
+
+/// The sessions of an object: VRF, and address or interface.
+fn sessions(content: &Content) -> impl Iterator<Item = (&str, &str, &Session)> {
+    let routers = content.routers.iter();
+    routers.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, s)| (vrf.as_str(), key.as_str(), s)))
 }
 
 /// What is known of the sessions and prefixes of all hosts.
@@ -149,19 +179,23 @@ impl<'w> Daemons<'w> {
 
     /// How far each prefix of a layout has come.
     pub fn progress(&self, layout: &'w Layout) -> Prefixes {
+        // Objects that say the same are looked at together, and hosts that several objects select once for each session.
+        let mut audiences: HashMap<_, Audience<'w>> = HashMap::new();
         let mut prefixes = Vec::new();
-        for (host_nodes, vrf, key, session) in self.sessions(layout) {
-            let (mut best, mut running) = (Progress::default(), BTreeSet::new());
-            for node in host_nodes {
-                let progress = self.of_session(node, vrf, key);
-                best = best.max(progress);
-                if progress == Progress::Up {
-                    running.extend(self.nodes.get(node).and_then(|daemon| daemon.running));
+        for layers in alike(layout) {
+            let Some(content) = layers.first().map(|layer| &layer.content) else { continue };
+            for (vrf, key, session) in sessions(content) {
+                let (mut best, mut running) = (Progress::default(), Vec::new());
+                for layer in &layers {
+                    let audience = audiences.entry((Arc::as_ptr(&layer.hosts), vrf, key));
+                    let audience = audience.or_insert_with(|| self.audience(layer, vrf, key));
+                    best = best.max(audience.best);
+                    running.extend(audience.running.iter().copied());
                 }
+                let is_seen = |prefix: &IpNet| running.iter().any(|list| list.binary_search(prefix).is_ok());
+                let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
+                prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));
             }
-            let is_seen = |prefix: &IpNet| running.iter().any(|list| list.binary_search(prefix).is_ok());
-            let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
-            prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));
         }
         Prefixes::new(prefixes)
     }
@@ -169,9 +203,13 @@ impl<'w> Daemons<'w> {
     /// Nodes whose FRRNodeState may show prefixes that are not known to be announced, one for each object that has any.
     pub fn worth_a_look(&self, layout: &'w Layout, unknown: &BTreeSet<IpNet>) -> Vec<String> {
         let mut nodes = Vec::new();
-        for (host_nodes, vrf, key, session) in self.sessions(layout) {
-            if session.routes.keys().any(|prefix| unknown.contains(prefix)) {
-                nodes.extend(host_nodes.iter().find(|node| self.of_session(node, vrf, key) == Progress::Up));
+        for layers in alike(layout) {
+            let Some(content) = layers.first().map(|layer| &layer.content) else { continue };
+            for (vrf, key, session) in sessions(content) {
+                if session.routes.keys().any(|prefix| unknown.contains(prefix)) {
+                    let is_up = |node: &&str| self.of_session(node, vrf, key) == Progress::Up;
+                    nodes.extend(layers.iter().filter_map(|layer| self.nodes_of(layer).find(is_up)));
+                }
             }
         }
         let mut seen = BTreeSet::new();
@@ -179,15 +217,21 @@ impl<'w> Daemons<'w> {
         nodes.into_iter().map(str::to_owned).collect()
     }
 
-    /// Every session with the nodes that are to have it.
-    fn sessions(&self, layout: &'w Layout) -> impl Iterator<Item = (Vec<&'w str>, &'w str, &'w str, &'w Session)> {
-        layout.values().flat_map(|layer| {
-            let nodes: Vec<&str> =
-                layer.hosts.iter().filter_map(|host| self.by_host.get(host.as_str())).flatten().copied().collect();
-            let sessions = layer.content.routers.iter();
-            let sessions = sessions.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, s)| (vrf, key, s)));
-            sessions.map(move |(vrf, key, session)| (nodes.clone(), vrf.as_str(), key.as_str(), session))
-        })
+    /// The nodes that an object is for.
+    fn nodes_of(&self, layer: &'w Layer) -> impl Iterator<Item = &'w str> {
+        layer.hosts.iter().filter_map(|host| self.by_host.get(host.as_str())).flatten().copied()
+    }
+
+    fn audience(&self, layer: &'w Layer, vrf: &str, key: &str) -> Audience<'w> {
+        let mut audience = Audience::default();
+        for node in self.nodes_of(layer) {
+            let progress = self.of_session(node, vrf, key);
+            audience.best = audience.best.max(progress);
+            if progress == Progress::Up {
+                audience.running.extend(self.nodes.get(node).and_then(|daemon| daemon.running));
+            }
+        }
+        audience
     }
 
     fn of_session(&self, node: &str, vrf: &str, key: &str) -> Progress {

@@ -18,7 +18,7 @@ pub fn adopt(terms: &Terms, selector: &Selector, set: &Set) -> Result<(Terms, Ob
     let none = |message: String| Note { reason: Reason::NothingToAdopt, message };
     let mut eligible = set.objects.iter().filter(|object| selector.matches(&object.meta.labels));
     let found = eligible.find_map(|object| {
-        let routers = object.value.spec.bgp.iter().flat_map(|bgp| &bgp.routers);
+        let routers = object.value.spec().bgp.iter().flat_map(|bgp| &bgp.routers);
         let mut of_vrf = routers.filter(|router| router.vrf.as_deref().unwrap_or_default() == terms.vrf);
         let found = of_vrf.find_map(|router| {
             let neighbor = router.neighbors.iter().find(|neighbor| is_same(neighbor, &terms.neighbor))?;

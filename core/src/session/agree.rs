@@ -11,7 +11,7 @@ use crate::{
     admit::{Fault, Merging, Named, Refusal, Seen},
     config::Terms,
     finding::Reason,
-    layer::{Attributes, Layer, Router, Session},
+    layer::{Attributes, Content, Layer, Router, Session},
     world::ObjectName,
 };
 
@@ -182,17 +182,17 @@ impl Agreed {
     /// An object with the session and without routes.
     fn bare_layer(&self) -> Layer {
         let terms = &self.terms;
-        let mut layer = Layer::default();
+        let mut content = Content::default();
         let mut session = Session::new(terms.neighbor.clone());
         if let Some(bfd) = &terms.bfd {
             session.bfd_profile = Some(bfd.name.clone());
-            layer.content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
+            content.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
         }
         session.next_hop.clone_from(&terms.next_hop);
         let sessions = BTreeMap::from([(session.key(), session)]);
         let router = Router { asn: terms.my_asn, id: terms.router_id.clone(), sessions };
-        layer.content.routers.insert(terms.vrf.clone(), router);
-        layer
+        content.routers.insert(terms.vrf.clone(), router);
+        Layer::new(BTreeSet::new(), content)
     }
 }
 

@@ -16,7 +16,7 @@ impl<'w> Carried<'w> {
             for (vrf, router) in &layer.content.routers {
                 for (key, session) in &router.sessions {
                     let secret = session.neighbor.password_secret.as_ref().and_then(|secret| secret.name.as_deref());
-                    for host in &layer.hosts {
+                    for host in layer.hosts.iter() {
                         carried.entry(host).or_default().insert((vrf, key), secret);
                     }
                 }

@@ -13,15 +13,20 @@ mod facts;
 mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use clarion_api::names;
 use facts::Facts;
 use view::View;
 
-use crate::{compose::Layout, hash::hash, layer::Layer};
+use crate::{
+    compose::Layout,
+    hash::hash,
+    layer::{Content, Layer},
+};
 
 /// What an object is to become; `None`: it is to be deleted.
 pub type Writes = BTreeMap<String, Option<Layer>>;
@@ -38,11 +43,16 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool) -> Writes 
     if add_only {
         writes = planner.additions(&state, writes);
     }
-    let layer = |object: Object| Layer { hosts: planner.hosts(&object.groups), content: object.facts.content() };
-    writes
-        .into_iter()
-        .map(|(name, object)| (name.to_string(), Some(object).filter(|object| !object.groups.is_empty()).map(layer)))
-        .collect()
+    let mut contents = HashMap::new();
+    let mut layers = Writes::new();
+    for (name, object) in &writes {
+        let layer = (!object.groups.is_empty()).then(|| {
+            let content = contents.entry(object.facts.id()).or_insert_with(|| Arc::new(object.facts.content()));
+            Layer { hosts: Arc::new(planner.hosts(&object.groups)), content: Arc::clone(content) }
+        });
+        layers.insert(name.to_string(), layer);
+    }
+    layers
 }
 
 /// An object as it is and as it is to be.
@@ -56,7 +66,8 @@ fn pairs<'a>(current: &'a Layout, target: &'a Layout) -> BTreeMap<&'a str, Pair<
     let names: BTreeSet<&String> = current.keys().chain(target.keys()).collect();
     let pair = |name: &'a String| {
         let (old, new) = (current.get(name), target.get(name));
-        let says_the_same = old.zip(new).is_some_and(|(old, new)| old.content == new.content);
+        let same = |old: &Layer, new: &Layer| Arc::ptr_eq(&old.content, &new.content) || old.content == new.content;
+        let says_the_same = old.zip(new).is_some_and(|(old, new)| same(old, new));
         (name.as_str(), Pair { old, new, says_the_same })
     };
     names.into_iter().map(pair).collect()
@@ -66,17 +77,38 @@ impl<'a> Pair<'a> {
     fn is_done(&self) -> bool {
         self.says_the_same && self.old.zip(self.new).is_some_and(|(old, new)| old.hosts == new.hosts)
     }
+}
 
-    /// Each side there is, with whether it is the target.
-    fn sides(&self) -> impl Iterator<Item = (bool, &'a Layer)> {
-        [(false, self.old), (true, self.new)].into_iter().filter_map(|(is_target, layer)| Some((is_target, layer?)))
+/// What contents say, taken apart once for all objects that share one.
+#[derive(Default)]
+struct Said<'a>(HashMap<*const Content, Facts<'a>>);
+
+impl<'a> Said<'a> {
+    fn of(&mut self, layer: &'a Layer) -> Facts<'a> {
+        self.0.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| Facts::of(&layer.content)).clone()
     }
 
     /// What is said on both sides.
-    fn facts(&self) -> [Option<Facts<'a>>; 2] {
-        let old = self.old.map(|layer| Facts::of(&layer.content));
-        let new = if self.says_the_same { old.clone() } else { self.new.map(|layer| Facts::of(&layer.content)) };
+    fn on_both_sides(&mut self, pair: &Pair<'a>) -> [Option<Facts<'a>>; 2] {
+        let old = pair.old.map(|layer| self.of(layer));
+        let new = if pair.says_the_same { old.clone() } else { pair.new.map(|layer| self.of(layer)) };
         [old, new]
+    }
+}
+
+/// The sets of hosts that objects select, each once for all objects that share it.
+#[derive(Default)]
+struct Selections<'a> {
+    numbers: HashMap<*const BTreeSet<String>, usize>,
+    sets: Vec<&'a BTreeSet<String>>,
+}
+
+impl<'a> Selections<'a> {
+    fn number(&mut self, layer: &'a Layer) -> usize {
+        *self.numbers.entry(Arc::as_ptr(&layer.hosts)).or_insert_with(|| {
+            self.sets.push(&layer.hosts);
+            self.sets.len() - 1
+        })
     }
 }
 
@@ -104,34 +136,52 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// What is to be planned, and what there is now, both without the objects and hosts that nothing changes for.
     fn new(pairs: &BTreeMap<&'a str, Pair<'a>>) -> (Self, State<'a>) {
-        let moving = pairs.values().filter(|pair| !pair.is_done());
-        let touched: BTreeSet<&String> = moving.flat_map(Pair::sides).flat_map(|(_, layer)| &layer.hosts).collect();
-        let mut signatures: BTreeMap<&str, Vec<(&str, bool)>> = BTreeMap::new();
-        for (name, pair) in pairs {
-            for (is_target, layer) in pair.sides() {
-                for host in layer.hosts.iter().filter(|host| touched.contains(host)) {
-                    signatures.entry(host).or_default().push((*name, is_target));
+        let mut selections = Selections::default();
+        let mut moving = BTreeSet::new();
+        let numbers: Vec<[Option<usize>; 2]> = pairs
+            .values()
+            .map(|pair| {
+                let numbers = [pair.old, pair.new].map(|layer| layer.map(|layer| selections.number(layer)));
+                if !pair.is_done() {
+                    moving.extend(numbers.into_iter().flatten());
                 }
+                numbers
+            })
+            .collect();
+        let sets = &selections.sets;
+        let touched: HashSet<&str> =
+            moving.iter().filter_map(|number| sets.get(*number)).copied().flatten().map(String::as_str).collect();
+        // The sets that each host is in, which tell as much as the objects that select it.
+        let mut signatures: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (number, hosts) in sets.iter().enumerate() {
+            for host in hosts.iter().filter(|host| touched.contains(host.as_str())) {
+                signatures.entry(host).or_default().push(number);
             }
         }
-        let mut groups: BTreeMap<Vec<(&str, bool)>, BTreeSet<&str>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<usize>, BTreeSet<&str>> = BTreeMap::new();
         for (host, signature) in signatures {
             groups.entry(signature).or_default().insert(host);
         }
-        let mut selected: BTreeMap<(&str, bool), BTreeSet<usize>> = BTreeMap::new();
+        let mut groups_of: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sets.len()];
         for (group, signature) in groups.keys().enumerate() {
-            for side in signature {
-                selected.entry(*side).or_default().insert(group);
+            for number in signature {
+                if let Some(groups) = groups_of.get_mut(*number) {
+                    groups.insert(group);
+                }
             }
         }
+        let groups_of = |number: Option<usize>| number.and_then(|number| groups_of.get(number));
         let (mut state, mut target) = (State::new(), State::new());
-        for (name, pair) in pairs {
-            if pair.is_done() && !selected.contains_key(&(*name, false)) {
+        let mut said = Said::default();
+        for ((name, pair), numbers) in pairs.iter().zip(numbers) {
+            let selected = numbers.map(groups_of);
+            if pair.is_done() && selected.iter().flatten().all(|groups| groups.is_empty()) {
                 continue;
             }
-            for ((is_target, facts), side) in [false, true].into_iter().zip(pair.facts()).zip([&mut state, &mut target])
+            for ((facts, groups), side) in
+                said.on_both_sides(pair).into_iter().zip(selected).zip([&mut state, &mut target])
             {
-                let groups = selected.remove(&(*name, is_target)).unwrap_or_default();
+                let groups = groups.cloned().unwrap_or_default();
                 side.extend(facts.map(|facts| (Name::from(*name), Object { groups, facts })));
             }
         }

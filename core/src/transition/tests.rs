@@ -81,27 +81,27 @@ fn layout() -> impl Strategy<Value = Layout> {
                 }
                 match style {
                     0 => {
-                        layout.insert(format!("b{number}"), Layer { hosts: members, content: content(wish, |_| true) });
+                        layout.insert(format!("b{number}"), Layer::new(members, content(wish, |_| true)));
                     }
                     1 => {
                         for shard in 0..2_u8 {
                             let content = content(wish, |n| n % 2 == shard);
-                            layout.insert(format!("b{number}s{shard}"), Layer { hosts: members.clone(), content });
+                            layout.insert(format!("b{number}s{shard}"), Layer::new(members.clone(), content));
                         }
                     }
                     2 => {
                         for host in &members {
                             let hosts = BTreeSet::from([host.clone()]);
                             let content = overlay(wish, |n| n % 2 == 1);
-                            layout.insert(format!("n{host}"), Layer { hosts, content });
+                            layout.insert(format!("n{host}"), Layer::new(hosts, content));
                         }
                         let content = content(wish, |n| n % 2 == 0);
-                        layout.insert(format!("b{number}"), Layer { hosts: members, content });
+                        layout.insert(format!("b{number}"), Layer::new(members, content));
                     }
                     _ => {
                         for host in members {
                             let hosts = BTreeSet::from([host.clone()]);
-                            layout.insert(format!("n{host}"), Layer { hosts, content: content(wish, |_| true) });
+                            layout.insert(format!("n{host}"), Layer::new(hosts, content(wish, |_| true)));
                         }
                     }
                 }
@@ -118,7 +118,7 @@ fn merged(layout: &Layout) -> Result<BTreeMap<String, Said>, String> {
     let specs: Vec<_> = layout.iter().map(|(name, layer)| (ObjectName::new("n", name), layer.spec())).collect();
     let mut objects: BTreeMap<String, Vec<Named>> = BTreeMap::new();
     for ((name, spec), layer) in specs.iter().zip(layout.values()) {
-        for host in &layer.hosts {
+        for host in layer.hosts.iter() {
             objects.entry(host.clone()).or_default().push(Named { name, spec });
         }
     }
@@ -233,10 +233,7 @@ proptest! {
 fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
     let wish = |hold| Wish { asn: 64512, hold, id: None, bfd: Some(0), routes: BTreeMap::from([(0, None), (1, None)]) };
     let layout = |hold| {
-        let shard = |s: u8| Layer {
-            hosts: BTreeSet::from(["h".to_owned()]),
-            content: content(&wish(hold), move |n| n % 2 == s),
-        };
+        let shard = |s: u8| Layer::new(BTreeSet::from(["h".to_owned()]), content(&wish(hold), move |n| n % 2 == s));
         Layout::from([("s0".to_owned(), shard(0)), ("s1".to_owned(), shard(1))])
     };
     let (mut state, target) = (layout(0), layout(1));

@@ -1,16 +1,18 @@
 //! The snapshot that a plan is made from: small projections of what the API server has.
 
 mod collection;
+mod shared;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 pub use collection::{Collection, Meta, Object};
 use ipnet::IpNet;
+pub use shared::Shared;
 
 use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
@@ -26,6 +28,7 @@ use clarion_api::{
 
 pub use crate::{
     address_set::Family,
+    compose::Bounds,
     layer::{Attributes, Layer},
 };
 use crate::{
@@ -135,6 +138,8 @@ pub struct Settings {
     pub drain_taints: Vec<String>,
     /// How long a node with such a taint goes on to announce, in seconds.
     pub drain_grace: i64,
+    /// How large FRRConfigurations become before they are cut.
+    pub bounds: Bounds,
 }
 
 impl Default for Settings {
@@ -147,6 +152,7 @@ impl Default for Settings {
             ignore_exclude_label: false,
             drain_taints: Vec::new(),
             drain_grace: DRAIN_GRACE,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -217,6 +223,8 @@ pub struct World {
     pub unsettled: BTreeMap<ObjectRef, Intent>,
     /// What the API server said when it last refused a write to an object.
     pub refused: BTreeMap<ObjectRef, String>,
+    /// What FRRConfigurations of ours have in common, for [`World::share`].
+    pub shared: Shared,
 }
 
 /// What a write that is not settled would change.
@@ -238,7 +246,7 @@ impl Intent {
             }
             Write::Configuration(ConfigurationWrite::Create { spec, .. } | ConfigurationWrite::Update { spec, .. }) => {
                 let layer = Layer::of(spec);
-                Self { addresses: host_addresses(&layer).collect(), hosts: layer.hosts }
+                Self { addresses: host_addresses(&layer).collect(), hosts: Arc::unwrap_or_clone(layer.hosts) }
             }
             Write::Configuration(ConfigurationWrite::Delete { .. }) | Write::ObjectStatus(_) => Self::default(),
         }
@@ -408,8 +416,7 @@ pub struct Configuration {
     pub ours: bool,
     /// All annotations.
     pub annotations: BTreeMap<String, String>,
-    /// The spec, with the server's defaults.
-    pub spec: FrrConfigurationSpec,
+    spec: Spec,
     /// What the spec means, for our own objects.
     pub layer: Layer,
     /// What of the spec matters beside ours, for the objects of others.
@@ -431,12 +438,53 @@ impl Configuration {
         spec.set_defaults();
         if !ours {
             let digest = Some(Digest::new(Named { name, spec: &spec }));
+            let spec = Spec::kept(spec);
             return Self { ours, annotations, spec, layer: Layer::default(), digest, edited_by: None };
         }
         spec.forget_unknown();
         let layer = Layer::of(&spec);
+        let spec = if defaulted(&layer) == spec { Spec::default() } else { Spec::kept(spec) };
         Self { ours, annotations, spec, layer, digest: None, edited_by: None }
     }
+
+    /// The spec, with the server's defaults.
+    #[must_use]
+    pub fn spec(&self) -> &FrrConfigurationSpec {
+        self.spec.kept.as_deref().unwrap_or_else(|| self.spec.made.get_or_init(|| Box::new(defaulted(&self.layer))))
+    }
+
+    /// Whether the spec is what Clarion writes for this layer.
+    #[must_use]
+    pub fn is_as_written(&self, layer: &Layer) -> bool {
+        (self.spec.kept.is_none() && self.layer == *layer) || *self.spec() == defaulted(layer)
+    }
+}
+
+/// A spec with the server's defaults. One that is just what Clarion writes for a layer takes many times the layer's memory: it
+/// is made when somebody asks for it.
+#[derive(Clone, Debug, Default)]
+struct Spec {
+    kept: Option<Box<FrrConfigurationSpec>>,
+    made: OnceLock<Box<FrrConfigurationSpec>>,
+}
+
+impl Spec {
+    fn kept(spec: FrrConfigurationSpec) -> Self {
+        Self { kept: Some(Box::new(spec)), ..Self::default() }
+    }
+}
+
+impl PartialEq for Spec {
+    fn eq(&self, other: &Self) -> bool {
+        self.kept == other.kept
+    }
+}
+
+/// What Clarion writes for a layer, with the server's defaults.
+fn defaulted(layer: &Layer) -> FrrConfigurationSpec {
+    let mut spec = layer.spec();
+    spec.set_defaults();
+    spec
 }
 
 /// A BGPSessionState.
@@ -585,6 +633,16 @@ impl Service {
 }
 
 impl World {
+    /// The same FRRConfiguration, which takes no memory for what others say too.
+    #[must_use]
+    pub fn share(&mut self, configuration: Object<Configuration>) -> Object<Configuration> {
+        let Object { meta, mut value } = configuration;
+        if value.ours {
+            value.layer = self.shared.share(value.layer);
+        }
+        Object { meta, value }
+    }
+
     /// Whether a Service of type LoadBalancer is Clarion's to serve: by its class or, without one, by its namespace's
     /// label or the setting. None is while addresses are taken away.
     #[must_use]
@@ -690,7 +748,9 @@ impl World {
     /// write that is under way has landed.
     #[must_use]
     pub fn announced(&self) -> Announced {
+        let mut seen = HashSet::new();
         let ours = self.configurations.iter().filter(|c| c.value.ours);
+        let ours = ours.filter(|c| seen.insert(Arc::as_ptr(&c.value.layer.content)));
         let under_way = self.unsettled.iter().filter(|(object, _)| object.kind == Kind::FRRConfiguration);
         ours.flat_map(|c| host_addresses(&c.value.layer))
             .chain(under_way.flat_map(|(_, intent)| intent.addresses.iter().copied()))

@@ -381,7 +381,7 @@ fn what_was_written_is_what_a_new_leader_would_write() {
     fresh.configurations.forget_deleted();
     settle(&mut fresh);
     let specs = |world: &World| {
-        world.configurations.iter().map(|c| (c.meta.name.clone(), c.value.spec.clone())).collect::<Vec<_>>()
+        world.configurations.iter().map(|c| (c.meta.name.clone(), c.value.spec().clone())).collect::<Vec<_>>()
     };
     assert_eq!(specs(&fresh), specs(&world));
 }

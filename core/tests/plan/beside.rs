@@ -37,9 +37,9 @@ pub fn with_session(selector: Value, router: Value, neighbor: Value) -> Value {
 /// The FRRConfigurations that select a node.
 fn selecting<'w>(world: &'w World, node: &str) -> Vec<Named<'w>> {
     let labels = &world.nodes.get(&ObjectName::cluster(node)).unwrap().meta.labels;
-    let selected = |object: &&Object<Configuration>| admit::selects(&object.value.spec, labels).unwrap_or(true);
+    let selected = |object: &&Object<Configuration>| admit::selects(object.value.spec(), labels).unwrap_or(true);
     let objects = world.configurations.iter().filter(selected);
-    objects.map(|object| Named { name: &object.meta.name, spec: &object.value.spec }).collect()
+    objects.map(|object| Named { name: &object.meta.name, spec: object.value.spec() }).collect()
 }
 
 fn merged(world: &World, node: &str) -> Result<NodeConfig, String> {
@@ -494,8 +494,8 @@ fn webhook(world: &World, write: &Write) -> Result<(), String> {
     for node in world.nodes.iter().filter(|node| admit::selects(&spec, &node.meta.labels).unwrap()) {
         let mut objects = vec![Named { name, spec: &spec }];
         for other in world.configurations.iter().filter(|other| other.meta.name.name != name.name) {
-            match admit::selects(&other.value.spec, &node.meta.labels) {
-                Ok(true) => objects.push(Named { name: &other.meta.name, spec: &other.value.spec }),
+            match admit::selects(other.value.spec(), &node.meta.labels) {
+                Ok(true) => objects.push(Named { name: &other.meta.name, spec: other.value.spec() }),
                 Ok(false) => {}
                 Err(error) => return Err(error.to_string()),
             }

@@ -11,7 +11,7 @@ use clarion_core::{
     World,
     admit::{self, Named, NodeConfig},
     plan, replay,
-    world::{Endpoint, Family, ObjectName, Taint},
+    world::{Bounds, Endpoint, Family, ObjectName, Taint},
 };
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -179,8 +179,8 @@ fn merged(world: &World) -> Result<BTreeMap<String, NodeConfig>, String> {
         let selected = world
             .configurations
             .iter()
-            .filter(|configuration| admit::selects(&configuration.value.spec, &node.meta.labels).unwrap());
-        let objects = selected.map(|object| Named { name: &object.meta.name, spec: &object.value.spec });
+            .filter(|configuration| admit::selects(configuration.value.spec(), &node.meta.labels).unwrap());
+        let objects = selected.map(|object| Named { name: &object.meta.name, spec: object.value.spec() });
         let name = node.meta.name.name.clone();
         let config = admit::merge(objects).map_err(|refusal| format!("{name}: {refusal}"))?;
         nodes.insert(name, config);
@@ -203,7 +203,8 @@ fn covers(prefixes: &BTreeSet<IpNet>, address: &IpAddr) -> bool {
     prefixes.iter().any(|prefix| prefix.contains(address))
 }
 
-/// The addresses that Services have, and those that they are yet to get.
+/// The addresses that Services have and that routes for all hosts announce, and those that Services are yet to get. What an
+/// aggregate of others covers of a Service that is Local was not announced for that.
 struct Addresses {
     held: BTreeSet<IpAddr>,
     to_come: BTreeSet<IpAddr>,
@@ -213,7 +214,9 @@ impl Addresses {
     fn new(start: &World, end: &World) -> Self {
         let of = |world: &World| world.services.iter().flat_map(|s| s.value.addresses.clone()).collect::<BTreeSet<_>>();
         let (held, at_the_end) = (of(start), of(end));
-        Self { to_come: &at_the_end - &held, held }
+        let local = end.services.iter().filter(|service| service.value.is_local);
+        let local = local.flat_map(|service| service.value.addresses.clone()).collect();
+        Self { to_come: &at_the_end - &held, held: &held - &local }
     }
 }
 
@@ -260,7 +263,17 @@ type Round = (Vec<Change>, u64, usize);
 
 /// Lets changes happen one after the other, looking after each write whether anything is missing.
 fn go_through(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
+    go_on(start(), rounds)
+}
+
+/// The same where a few prefixes and nodes are more than one object holds.
+fn go_through_in_parts(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
     let mut world = start();
+    world.settings.bounds = Bounds { cell_load: 8, shard_prefixes: 2, shard_entries: 20 };
+    go_on(world, rounds)
+}
+
+fn go_on(mut world: World, rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
     settle(&mut world);
     for (changes, order, at_once) in rounds {
         changes.iter().for_each(|change| happen(&mut world, change));
@@ -298,6 +311,14 @@ fn go_through(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
     (vec![Change::Advertisement(0, Some(1))], 0, 1),
     (vec![Change::Advertisement(1, Some(6)), Change::Advertisement(0, Some(3))], 0, 1),
 ])]
+#[case::some_are_being_drained_already([
+    (vec![Change::Tainted(2, true), Change::Service(3, true)], 0, 1),
+    (
+        vec![Change::Local(3, true), Change::DrainNode(0, Some(1)), Change::Advertisement(0, Some(3))],
+        1_125_383_562_320_478_208,
+        1,
+    ),
+])]
 #[case::one_has_its_own_object_already([
     (vec![Change::Advertisement(1, Some(6)), Change::Advertisement(0, None), Change::DrainNode(2, Some(1))], 0, 1),
     (vec![Change::Communities(1, true), Change::Advertisement(1, Some(4))], 3_719_973_660_964_777_984, 1),
@@ -314,5 +335,13 @@ proptest! {
         rounds in prop::collection::vec((prop::collection::vec(change(), 1..4), any::<u64>(), 1..4_usize), 1..6),
     ) {
         go_through(rounds).map_err(TestCaseError::fail)?;
+    }
+
+    /// The numbers of cells and shards change with nearly every change.
+    #[test]
+    fn nothing_is_missing_while_objects_are_cut_and_joined(
+        rounds in prop::collection::vec((prop::collection::vec(change(), 1..4), any::<u64>(), 1..4_usize), 1..6),
+    ) {
+        go_through_in_parts(rounds).map_err(TestCaseError::fail)?;
     }
 }

@@ -279,17 +279,15 @@ impl Expected {
 /// Takes what was read of an object into the world: the object, or that the one of this UID is gone. A successor of the same
 /// name is another object.
 fn known<T: Watched>(name: ObjectName, uid: Option<String>, found: Option<Object<T>>) -> Apply {
-    Box::new(move |world| {
-        let collection = T::collection(world);
-        match (found, uid) {
-            (Some(object), _) => {
-                collection.answered(object);
-            }
-            (None, Some(uid)) => {
-                collection.answered_gone(&name, &uid);
-            }
-            (None, None) => {}
+    Box::new(move |world| match (found, uid) {
+        (Some(object), _) => {
+            let object = T::settle(world, object);
+            T::collection(world).answered(object);
         }
+        (None, Some(uid)) => {
+            T::collection(world).answered_gone(&name, &uid);
+        }
+        (None, None) => {}
     })
 }
 

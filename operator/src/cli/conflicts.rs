@@ -99,7 +99,7 @@ pub fn find(world: &World, given: &BTreeSet<ObjectName>) -> Vec<Conflict> {
     let is_given = |object: &&Object<Configuration>| given.contains(&object.meta.name);
     let (mut conflicts, mut sound) = (Vec::new(), BTreeSet::new());
     for object in frr::read_by_daemons(world).filter(is_given) {
-        let selector = admit::selects(&object.value.spec, &BTreeMap::new());
+        let selector = admit::selects(object.value.spec(), &BTreeMap::new());
         let merged = admit::merge([frr::named(object)]);
         match (selector, merged) {
             (Err(error), _) => conflicts.push(Conflict::of_selector(&object.meta.name, &error)),
@@ -141,7 +141,7 @@ fn candidates<'w>(
 ) -> Vec<&'w Object<Configuration>> {
     let is_for = |object: &&Object<Configuration>| {
         let is_sound = !given.contains(&object.meta.name) || sound.contains(&object.meta.name);
-        is_sound && admit::selects(&object.value.spec, &node.meta.labels) == Ok(true)
+        is_sound && admit::selects(object.value.spec(), &node.meta.labels) == Ok(true)
     };
     let mut objects: Vec<_> = frr::read_by_daemons(world).filter(is_for).collect();
     objects.sort_by_key(|object| (given.contains(&object.meta.name), object.value.ours));

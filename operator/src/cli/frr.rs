@@ -40,7 +40,7 @@ pub fn read_by_daemons(world: &World) -> impl Iterator<Item = &Object<Configurat
 pub fn selecting<'w>(world: &'w World, node: &Object<Node>) -> Result<Vec<&'w Object<Configuration>>, BadSelector> {
     let mut selected = Vec::new();
     for object in read_by_daemons(world) {
-        let selects = admit::selects(&object.value.spec, &node.meta.labels);
+        let selects = admit::selects(object.value.spec(), &node.meta.labels);
         if selects.map_err(|error| BadSelector(object.meta.name.clone(), error))? {
             selected.push(object);
         }
@@ -51,7 +51,7 @@ pub fn selecting<'w>(world: &'w World, node: &Object<Node>) -> Result<Vec<&'w Ob
 
 /// What [`admit::merge`] takes.
 pub fn named(object: &Object<Configuration>) -> Named<'_> {
-    Named { name: &object.meta.name, spec: &object.value.spec }
+    Named { name: &object.meta.name, spec: object.value.spec() }
 }
 
 /// What a daemon would make of this object alone, if it can make anything of it.
@@ -85,7 +85,7 @@ pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
 
 /// The names of the nodes that an FRRConfiguration selects.
 pub fn nodes<'w>(world: &'w World, object: &Object<Configuration>) -> BTreeSet<&'w str> {
-    let selects = |node: &&Object<Node>| admit::selects(&object.value.spec, &node.meta.labels) == Ok(true);
+    let selects = |node: &&Object<Node>| admit::selects(object.value.spec(), &node.meta.labels) == Ok(true);
     world.nodes.iter().filter(selects).map(|node| node.meta.name.name.as_str()).collect()
 }
 
@@ -144,7 +144,7 @@ pub fn neighbors(object: &Object<Configuration>) -> Vec<(Neighbor, usize)> {
         (neighbor.clone(), known.unwrap_or(0))
     };
     let mut found = Vec::new();
-    for router in object.value.spec.bgp.iter().flat_map(|bgp| &bgp.routers) {
+    for router in object.value.spec().bgp.iter().flat_map(|bgp| &bgp.routers) {
         let vrf = router.vrf.as_deref().unwrap_or_default();
         for neighbor in &router.neighbors {
             if let Some(key) = neighbor.address.as_deref().or(neighbor.interface.as_deref()) {

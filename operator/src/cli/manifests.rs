@@ -271,7 +271,7 @@ pub fn configuration(object: &Object<Configuration>) -> Value {
             "labels": object.meta.labels,
             "annotations": object.value.annotations,
         },
-        "spec": object.value.spec,
+        "spec": object.value.spec(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use clarion_api::names;
-use clarion_core::world::Settings;
+use clarion_core::world::{Bounds, Settings};
 
 use super::duration;
 
@@ -67,6 +67,7 @@ impl Serving {
             ignore_exclude_label: self.ignore_exclude_lb,
             drain_taints: self.drain_taints.clone(),
             drain_grace: i64::try_from(self.drain_grace.as_secs()).unwrap_or(i64::MAX),
+            bounds: Bounds::default(),
         }
     }
 }

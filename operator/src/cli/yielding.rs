@@ -209,16 +209,13 @@ fn sessions(world: &World, spec: &RouterPeerSpec) -> Wanted {
 /// The FRRConfigurations of Clarion that bring about one of these sessions.
 fn rows(world: &World, wanted: &Wanted) -> Vec<Row> {
     let ours = world.configurations.iter().filter(|object| object.value.ours);
-    let hosts = |object: &'_ Object<Configuration>, neighbor: &Neighbor| {
-        let neighbor = neighbor.clone();
-        let hosts = object.value.layer.hosts.clone().into_iter();
-        hosts.filter(move |host| wanted.contains(&(host.clone(), neighbor.clone())))
+    let hosts = |object: &Object<Configuration>, neighbor: &Neighbor| -> BTreeSet<String> {
+        let hosts = object.value.layer.hosts.iter();
+        hosts.filter(|host| wanted.contains(&((*host).clone(), neighbor.clone()))).cloned().collect()
     };
     let rows = ours.filter_map(|object| {
-        let found: Vec<_> = frr::neighbors(object)
-            .into_iter()
-            .filter(|(neighbor, _)| hosts(object, neighbor).next().is_some())
-            .collect();
+        let found: Vec<_> =
+            frr::neighbors(object).into_iter().filter(|(neighbor, _)| !hosts(object, neighbor).is_empty()).collect();
         (!found.is_empty()).then(|| Row {
             name: object.meta.name.to_string(),
             neighbors: found.iter().map(|(neighbor, _)| neighbor.to_string()).collect(),

@@ -44,6 +44,11 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     /// Where the world keeps this kind.
     fn collection(world: &mut World) -> &mut Collection<Self>;
 
+    /// Makes an object one of the world's, before it goes into its collection.
+    fn settle(_world: &mut World, object: Object<Self>) -> Object<Self> {
+        object
+    }
+
     /// Asks for a page of a list.
     fn page<'a>(client: &'a Client, parameters: &'a ListParams) -> Listing<'a, Self> {
         let api = Api::<Self::Source>::all_with(client.clone(), &());
@@ -212,7 +217,8 @@ fn list<T: Watched>(client: &Client) -> BoxFuture<'static, Result<Take, Error>> 
         let take = move |world: &mut World| {
             // Without them the API server does not know the kind.
             let Some(objects) = objects else { return };
-            *T::collection(world) = objects.into_iter().collect();
+            let objects = objects.into_iter().map(|object| T::settle(world, object)).collect();
+            *T::collection(world) = objects;
             if T::KIND == Kind::FRRConfiguration {
                 world.frr_k8s_installed = true;
             }
@@ -355,7 +361,10 @@ fn change<T: Watched>(event: Event<T::Source>) -> Change {
         }),
         Event::Apply(source) | Event::InitApply(source) => {
             let object = T::project(source);
-            Box::new(move |world| Effect { changed: T::collection(world).watched(object), ..Effect::default() })
+            Box::new(move |world| {
+                let object = T::settle(world, object);
+                Effect { changed: T::collection(world).watched(object), ..Effect::default() }
+            })
         }
         Event::Delete(source) => {
             let meta = T::project(source).meta;

@@ -297,13 +297,17 @@ impl Watched for Configuration {
         let (mut metadata, spec, _) = source.parts::<_, Value>();
         let annotations = metadata.annotations.take().unwrap_or_default();
         let meta = meta(metadata);
-        let value = Self::new(&meta.name, &meta.labels, annotations, spec.unwrap_or_default());
-        let value = Self { edited_by: edited_by.filter(|_| value.ours), ..value };
+        let mut value = Self::new(&meta.name, &meta.labels, annotations, spec.unwrap_or_default());
+        value.edited_by = edited_by.filter(|_| value.ours);
         Object { meta, value }
     }
 
     fn collection(world: &mut World) -> &mut Collection<Self> {
         &mut world.configurations
+    }
+
+    fn settle(world: &mut World, object: Object<Self>) -> Object<Self> {
+        world.share(object)
     }
 }
 

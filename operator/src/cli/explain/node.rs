@@ -199,7 +199,7 @@ fn labels(world: &World, node: &Object<Node>) -> BTreeMap<String, String> {
         keys.extend(spec.node_limit.iter().filter_map(|limit| limit.topology_key.as_deref()));
     }
     for object in frr::read_by_daemons(world) {
-        keys.extend(object.value.spec.node_selector.iter().flat_map(selector_keys));
+        keys.extend(object.value.spec().node_selector.iter().flat_map(selector_keys));
     }
     let found = node.meta.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
     found.map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -151,7 +151,7 @@ fn take(world: &mut World, imported: import::Imported) {
 
 /// Whether a speaker of MetalLB wrote this: `metallb-NODE`, for this node alone. Users may have names that begin so.
 fn is_metallb(object: &Object<Configuration>) -> bool {
-    let labels = object.value.spec.node_selector.as_ref().and_then(|selector| selector.match_labels.as_ref());
+    let labels = object.value.spec().node_selector.as_ref().and_then(|selector| selector.match_labels.as_ref());
     let hostname = labels.and_then(|labels| labels.get(names::HOSTNAME_LABEL));
     hostname.is_some() && object.meta.name.name.strip_prefix("metallb-") == hostname.map(String::as_str)
 }
@@ -281,7 +281,7 @@ fn nodes(world: &World, then: &World, namespace: &str) -> Vec<Node> {
     let mut nodes = Vec::new();
     for node in world.nodes.iter() {
         let labels = &node.meta.labels;
-        let is_selected = |object: &Object<Configuration>| admit::selects(&object.value.spec, labels) == Ok(true);
+        let is_selected = |object: &Object<Configuration>| admit::selects(object.value.spec(), labels) == Ok(true);
         let mut concerned = now.iter().copied().filter(|object| is_metallb(object)).chain(ours());
         if !concerned.any(is_selected) {
             continue;
@@ -296,9 +296,9 @@ fn nodes(world: &World, then: &World, namespace: &str) -> Vec<Node> {
 fn merge(objects: &[&Object<Configuration>], labels: &BTreeMap<String, String>) -> Merged {
     let mut selected = Vec::new();
     for object in objects {
-        match admit::selects(&object.value.spec, labels) {
+        match admit::selects(object.value.spec(), labels) {
             Ok(false) => {}
-            Ok(true) => selected.push(Named { name: &object.meta.name, spec: &object.value.spec }),
+            Ok(true) => selected.push(Named { name: &object.meta.name, spec: object.value.spec() }),
             Err(error) => return Err(format!("FRRConfiguration {}: nodeSelector: {error}", object.meta.name)),
         }
     }
