@@ -5,7 +5,7 @@ mod worlds;
 use std::hint::black_box;
 
 use clarion_core::{World, plan, replay};
-use worlds::{add_cluster, world, world_of_racks, world_with_local};
+use worlds::{add_cluster, change_hold_time, world, world_of_racks, world_with_local};
 
 fn main() {
     divan::main();
@@ -29,10 +29,18 @@ fn nothing_new(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
 
 /// Everything is done but for one more Service of the policy Cluster, where nodes have routes of their own: by nodes, and
 /// Services of the policies Cluster and Local.
-#[divan::bench(args = [(100, 1_000, 100), (100, 10_000, 100), (1_000, 10_000, 1_000)], sample_count = 10)]
+#[divan::bench(args = [(100, 1_000, 100), (100, 10_000, 100), (1_000, 5_000, 0), (1_000, 10_000, 1_000)], sample_count = 10)]
 fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usize)) {
     let mut world = settled(world_with_local(nodes, cluster, local));
     add_cluster(&mut world, "late", [10, 200, 0, 1].into());
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// A hold time changes, which every object of the session has: the first of all the plans that it takes.
+#[divan::bench(args = [(100, 5_000), (1_000, 5_000)], sample_count = 10)]
+fn hold_time(bencher: divan::Bencher, (nodes, services): (usize, usize)) {
+    let mut world = settled(world(services, nodes));
+    change_hold_time(&mut world);
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 

@@ -20,19 +20,19 @@ use crate::{
     others::Others,
     transition,
     transition::Writes,
-    world::ObjectName,
+    world::{ObjectName, World},
 };
 
 /// The writes that are safe now and that the webhook can accept; and every object that is as it is to be.
-pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, hosts: &Hosts, others: &Others) -> Writes {
+pub fn next_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Writes {
     let still: BTreeSet<&str> = (0..hosts.list.len())
         .filter(|index| others.fault(*index).is_some())
         .filter_map(|index| hosts.get(index).map(|host| host.name))
         .collect();
     if still.is_empty() {
-        return accepted_writes(current, target, add_only, hosts, others);
+        return accepted_writes(world, current, target, hosts, others);
     }
-    let mut writes = accepted_writes(&without(current, &still), &without(target, &still), add_only, hosts, others);
+    let mut writes = accepted_writes(world, &without(current, &still), &without(target, &still), hosts, others);
     // An object that is as it is to be for all other hosts is for these too.
     let is_for_still = |name: &str| {
         current.get(name).is_some_and(|layer| layer.hosts.iter().any(|host| still.contains(host.as_str())))
@@ -55,8 +55,8 @@ fn remaining(layer: &Layer, still: &BTreeSet<&str>) -> Layer {
     Layer { hosts: Arc::new(hosts), content: Arc::clone(&layer.content) }
 }
 
-fn accepted_writes(current: &Layout, target: &Layout, add_only: bool, hosts: &Hosts, others: &Others) -> Writes {
-    let mut writes = transition::next_writes(current, target, add_only);
+fn accepted_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Writes {
+    let mut writes = transition::next_writes(current, target, world.add_only, world.settings.bounds);
     // What others changed in our objects, labels included, is put back, where nothing else is to be done.
     for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
         writes.insert(name.clone(), Some(layer.clone()));

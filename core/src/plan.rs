@@ -125,7 +125,7 @@ fn configurations(
     let namespace = world.frr_k8s_namespace();
     let current: Layout =
         world.our_configurations().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
-    let next = beside::next_writes(&current, target, world.add_only, hosts, others);
+    let next = beside::next_writes(world, &current, target, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()

@@ -83,6 +83,16 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     world.endpoint_slices.watched(object(name, slice));
 }
 
+/// Gives the peer another hold time.
+pub fn change_hold_time(world: &mut World) {
+    let peer: RouterPeerSpec = from(json!({
+        "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "holdTime": "90s", "keepaliveTime": "30s",
+    }));
+    let mut peer = custom("peer", peer);
+    peer.meta.resource_version = "1000000".to_owned();
+    world.peers.watched(peer);
+}
+
 /// A cluster of racks, each with a router of its own, and FRRConfigurations of users: for each rack the underlay, and others
 /// with a session and some prefixes, of which every tenth is at odds with ours.
 pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize) -> World {

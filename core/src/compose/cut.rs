@@ -21,8 +21,9 @@ use crate::{
     world::World,
 };
 
-/// With more cells each has few hosts, and one with many by chance is no reason to go on.
-const CELLS_MAX: usize = 512;
+/// With more cells the objects together would be what neither etcd nor the daemons take, which watch all of them. Up to twice
+/// [`Bounds::cell_load`] for each of so many, writes become slower instead.
+const CELLS_MAX: usize = 64;
 const SHARDS_MAX: usize = 1024;
 
 /// How large objects become before they are cut.

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::HashSet,
     hash::{Hash, Hasher},
     iter,
     rc::Rc,
@@ -16,17 +17,54 @@ use crate::layer::{Attributes, Content, Router, Session};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key<'a> {
     /// The AS number of a VRF's router.
-    Asn(&'a str),
+    Asn(Text<'a>),
     /// The BGP identifier of a VRF's router.
-    RouterId(&'a str),
+    RouterId(Text<'a>),
     /// The compared fields of a session.
-    Neighbor(&'a str, &'a str),
+    Neighbor(Text<'a>, Text<'a>),
     /// The BFD profile of a session. FRR-K8s wants its content in the same object, so the two are one statement.
-    Profile(&'a str, &'a str),
+    Profile(Text<'a>, Text<'a>),
     /// The next hops of a session.
-    NextHop(&'a str, &'a str),
+    NextHop(Text<'a>, Text<'a>),
     /// A route on a session.
-    Route(&'a str, &'a str, IpNet),
+    Route(Text<'a>, Text<'a>, IpNet),
+}
+
+/// A VRF, or the address or interface of a session. All routes of a session have the same, and [`Texts`] sees to it that so do
+/// those of all contents: nearly always two are told to be equal by where they stand.
+#[derive(Clone, Copy, Debug, Eq, Hash)]
+pub struct Text<'a>(&'a str);
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0) || self.0 == other.0
+    }
+}
+
+impl Ord for Text<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if std::ptr::eq(self.0, other.0) { Ordering::Equal } else { self.0.cmp(other.0) }
+    }
+}
+
+impl PartialOrd for Text<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Equal texts, in one place.
+#[derive(Default)]
+pub struct Texts<'a>(HashSet<&'a str>);
+
+impl<'a> Texts<'a> {
+    fn get(&mut self, text: &'a str) -> Text<'a> {
+        let known = self.0.get(text).copied();
+        Text(known.unwrap_or_else(|| {
+            self.0.insert(text);
+            text
+        }))
+    }
 }
 
 /// What is said about it.
@@ -67,14 +105,15 @@ pub struct Change<'a> {
 
 impl<'a> Facts<'a> {
     /// Takes a content apart.
-    pub fn of(content: &'a Content) -> Self {
-        let routers = || content.routers.iter().map(|(vrf, router)| (vrf.as_str(), router));
-        let sessions = || {
-            let of_router = |(vrf, router): (&'a str, &'a Router)| {
-                router.sessions.iter().map(move |(key, session)| (vrf, key.as_str(), session))
-            };
-            routers().flat_map(of_router)
-        };
+    pub fn of(content: &'a Content, texts: &mut Texts<'a>) -> Self {
+        let routers: Vec<(Text, &Router)> =
+            content.routers.iter().map(|(vrf, router)| (texts.get(vrf), router)).collect();
+        let mut sessions: Vec<(Text, Text, &Session)> = Vec::new();
+        for (vrf, router) in &routers {
+            sessions.extend(router.sessions.iter().map(|(key, session)| (*vrf, texts.get(key), session)));
+        }
+        let routers = || routers.iter().copied();
+        let sessions = || sessions.iter().copied();
         // One kind after the other, as the keys are ordered.
         let mut facts: Vec<Fact> = routers().map(|(vrf, router)| (Key::Asn(vrf), Value::Asn(router.asn))).collect();
         facts
@@ -188,6 +227,12 @@ impl<'a> Facts<'a> {
         self.iter().len()
     }
 
+    /// What they cost FRR-K8s's webhook for one host, as [`crate::compose::Bounds::cell_load`] counts.
+    pub fn load(&self) -> usize {
+        let cost = |value: &Value| if let Value::Attributes(attributes) = value { 1 + attributes.count() } else { 0 };
+        self.iter().map(|(_, value)| cost(value)).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -207,26 +252,26 @@ impl<'a> Facts<'a> {
         for (key, value) in first {
             match (*key, *value) {
                 (Key::Asn(vrf), Value::Asn(asn)) => {
-                    content.routers.insert(vrf.to_owned(), Router::new(asn));
+                    content.routers.insert(vrf.0.to_owned(), Router::new(asn));
                 }
                 (Key::RouterId(vrf), Value::Text(id)) => {
-                    if let Some(router) = content.routers.get_mut(vrf) {
+                    if let Some(router) = content.routers.get_mut(vrf.0) {
                         router.id = Some(id.to_owned());
                     }
                 }
                 (Key::Neighbor(vrf, key), Value::Neighbor(neighbor)) => {
-                    if let Some(router) = content.routers.get_mut(vrf) {
-                        router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
+                    if let Some(router) = content.routers.get_mut(vrf.0) {
+                        router.sessions.insert(key.0.to_owned(), Session::new(neighbor.clone()));
                     }
                 }
                 (Key::Profile(vrf, key), Value::Profile(name, profile)) => {
-                    if let Some(session) = content.session_mut(vrf, key) {
+                    if let Some(session) = content.session_mut(vrf.0, key.0) {
                         session.bfd_profile = Some(name.to_owned());
                         content.bfd_profiles.extend(profile.map(|profile| (name.to_owned(), profile.clone())));
                     }
                 }
                 (Key::NextHop(vrf, key), Value::NextHop(next_hop)) => {
-                    if let Some(session) = content.session_mut(vrf, key) {
+                    if let Some(session) = content.session_mut(vrf.0, key.0) {
                         session.next_hop = Some(next_hop.clone());
                     }
                 }
@@ -235,7 +280,7 @@ impl<'a> Facts<'a> {
         }
         for routes in routes.chunk_by(|(a, _), (b, _)| a.route_of() == b.route_of()) {
             let of = routes.first().and_then(|(key, _)| key.route_of());
-            let Some(session) = of.and_then(|(vrf, key)| content.session_mut(vrf, key)) else { continue };
+            let Some(session) = of.and_then(|(vrf, key)| content.session_mut(vrf.0, key.0)) else { continue };
             session.routes = routes.iter().filter_map(route).collect();
         }
         content
@@ -251,7 +296,7 @@ fn route(fact: &Fact) -> Option<(IpNet, Attributes)> {
 
 impl<'a> Key<'a> {
     /// The session, if this is a route.
-    fn route_of(&self) -> Option<(&'a str, &'a str)> {
+    fn route_of(&self) -> Option<(Text<'a>, Text<'a>)> {
         match *self {
             Key::Route(vrf, key, _) => Some((vrf, key)),
             _ => None,

@@ -19,11 +19,11 @@ use std::{
 };
 
 use clarion_api::names;
-use facts::Facts;
+use facts::{Facts, Texts};
 use view::View;
 
 use crate::{
-    compose::Layout,
+    compose::{Bounds, Layout},
     hash::hash,
     layer::{Content, Layer},
 };
@@ -32,13 +32,13 @@ use crate::{
 pub type Writes = BTreeMap<String, Option<Layer>>;
 
 /// The writes that are safe now. With `add_only`, nothing is taken away: neither a fact nor a host from any object, nor
-/// an object.
-pub fn next_writes(current: &Layout, target: &Layout, add_only: bool) -> Writes {
+/// an object. No parking object has more for its hosts together than [`Bounds::cell_load`].
+pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bounds) -> Writes {
     let pairs = pairs(current, target);
     if pairs.values().all(Pair::is_done) {
         return Writes::new();
     }
-    let (planner, state) = Planner::new(&pairs);
+    let (planner, state) = Planner::new(&pairs, bounds);
     let mut writes = planner.next_writes(&state);
     if add_only {
         writes = planner.additions(&state, writes);
@@ -81,11 +81,15 @@ impl<'a> Pair<'a> {
 
 /// What contents say, taken apart once for all objects that share one.
 #[derive(Default)]
-struct Said<'a>(HashMap<*const Content, Facts<'a>>);
+struct Said<'a> {
+    known: HashMap<*const Content, Facts<'a>>,
+    texts: Texts<'a>,
+}
 
 impl<'a> Said<'a> {
     fn of(&mut self, layer: &'a Layer) -> Facts<'a> {
-        self.0.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| Facts::of(&layer.content)).clone()
+        let Self { known, texts } = self;
+        known.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| Facts::of(&layer.content, texts)).clone()
     }
 
     /// What is said on both sides.
@@ -131,11 +135,12 @@ struct Planner<'a> {
     /// Hosts that the same objects select, now and at the end.
     groups: Vec<BTreeSet<&'a str>>,
     target: State<'a>,
+    bounds: Bounds,
 }
 
 impl<'a> Planner<'a> {
     /// What is to be planned, and what there is now, both without the objects and hosts that nothing changes for.
-    fn new(pairs: &BTreeMap<&'a str, Pair<'a>>) -> (Self, State<'a>) {
+    fn new(pairs: &BTreeMap<&'a str, Pair<'a>>, bounds: Bounds) -> (Self, State<'a>) {
         let mut selections = Selections::default();
         let mut moving = BTreeSet::new();
         let numbers: Vec<[Option<usize>; 2]> = pairs
@@ -185,7 +190,7 @@ impl<'a> Planner<'a> {
                 side.extend(facts.map(|facts| (Name::from(*name), Object { groups, facts })));
             }
         }
-        (Self { groups: groups.into_values().collect(), target }, state)
+        (Self { groups: groups.into_values().collect(), target, bounds }, state)
     }
 
     fn hosts(&self, groups: &BTreeSet<usize>) -> BTreeSet<String> {
@@ -323,7 +328,11 @@ impl<'a> Planner<'a> {
             parks.entry((view.keep(group), view.wanted(group))).or_default().insert(group);
         }
         // No two of them concern the same group, so their order does not matter.
-        for ((keep, _), groups) in parks {
+        let parks = parks.into_iter().flat_map(|((keep, wanted), groups)| {
+            let load = keep.load().max(wanted.load());
+            self.portions(groups, load).into_iter().map(move |groups| (keep.clone(), groups))
+        });
+        for (keep, groups) in parks {
             let hosts: Vec<String> = self.hosts(&groups).into_iter().collect();
             let name: Name = format!("{}{}", names::PARK_PREFIX, hash(&hosts.join("\n"))).into();
             let park = Object { groups, facts: keep };
@@ -333,6 +342,24 @@ impl<'a> Planner<'a> {
             }
         }
         writes
+    }
+
+    /// Groups in portions of so many hosts as one object may select that costs so much for each.
+    fn portions(&self, groups: BTreeSet<usize>, load: usize) -> Vec<BTreeSet<usize>> {
+        let mut portions: Vec<BTreeSet<usize>> = Vec::new();
+        let mut room = 0_usize;
+        for group in groups {
+            let needed = self.groups.get(group).map_or(0, BTreeSet::len) * load;
+            match portions.last_mut() {
+                Some(portion) if needed <= room => drop(portion.insert(group)),
+                _ => {
+                    portions.push(BTreeSet::from([group]));
+                    room = self.bounds.cell_load;
+                }
+            }
+            room = room.saturating_sub(needed);
+        }
+        portions
     }
 
     /// The same writes, less what they would take away.
@@ -372,9 +399,9 @@ struct Round<'a> {
     parked: BTreeSet<usize>,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     /// The groups that hinder each single goal when nothing can be written.
-    fn stuck(&self, state: &State<'_>) -> BTreeSet<usize> {
+    fn stuck(&self, state: &State<'a>) -> BTreeSet<usize> {
         let nothing = Object::default();
         let left = self.left.iter();
         let hindered =

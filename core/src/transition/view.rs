@@ -4,6 +4,7 @@
 //! which the object's old and new version differ.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
 };
@@ -49,6 +50,8 @@ type Rows<'a> = BTreeMap<Name, Row<'a>>;
 pub struct View<'a> {
     /// By group.
     rows: Vec<Rows<'a>>,
+    /// What was found out about changes. Cells are told the same, so most changes come many times.
+    verdicts: RefCell<HashMap<Case<'a>, Verdict<'a>>>,
     /// Groups whose objects contradict each other. FRR-K8s refuses to merge them, so nothing can be lost there.
     pub broken: BTreeSet<usize>,
 }
@@ -70,7 +73,7 @@ impl<'a> View<'a> {
         for (name, object) in target {
             row_of(object, name, |row, facts| row.wanted = facts.clone());
         }
-        let mut view = Self { rows, broken: BTreeSet::new() };
+        let mut view = Self { rows, verdicts: RefCell::default(), broken: BTreeSet::new() };
         view.broken = view.contradictions(suspects);
         view
     }
@@ -126,7 +129,7 @@ impl<'a> View<'a> {
         ];
         let parts = parts.into_iter().filter(|(groups, ..)| !groups.is_empty());
         parts.flat_map(move |(groups, old, new)| {
-            let mut step = Step { view: self, name, changes: old.changes(&new), unsafe_beside: HashMap::new() };
+            let step = Step { view: self, name, changes: old.changes(&new), old, new };
             groups.into_iter().filter(move |group| !step.is_safe_for(*group))
         })
     }
@@ -135,22 +138,30 @@ impl<'a> View<'a> {
 /// The objects of one group at once, with whether they are the one that changes.
 type Beside<'v, 'a> = Vec<(bool, &'v Row<'a>)>;
 
-/// What the verdict on a change depends on: whether the group is broken, and what its objects say.
-type Situation<'a> = (bool, Vec<(bool, [Id<'a>; 3])>);
+/// What the verdict on a change depends on: what the object says before and after, whether the group is broken, and what its
+/// objects say.
+type Case<'a> = ([Id<'a>; 2], bool, Vec<(bool, [Id<'a>; 3])>);
+
+/// The statements that can't change.
+struct Verdict<'a> {
+    keys: Rc<[Key<'a>]>,
+    /// What the case is about. As long as this is there, nothing else has its [`Id`].
+    _about: Vec<Facts<'a>>,
+}
 
 /// A change of an object that is the same for several groups.
 struct Step<'v, 'n, 'a> {
     view: &'v View<'a>,
     name: &'n str,
+    old: Facts<'a>,
+    new: Facts<'a>,
     changes: Vec<Change<'a>>,
-    /// The changes that are not safe beside these objects alone.
-    unsafe_beside: HashMap<Situation<'a>, Vec<Key<'a>>>,
 }
 
 impl<'v, 'a> Step<'v, '_, 'a> {
     /// Groups differ in small objects mostly. So what those speak of is looked at for each group, and all the rest once
     /// for all groups that share the large ones.
-    fn is_safe_for(&mut self, group: usize) -> bool {
+    fn is_safe_for(&self, group: usize) -> bool {
         let broken = self.view.broken.contains(&group);
         let all: Beside<'v, 'a> = self.view.rows(group).map(|(name, row)| (**name == *self.name, row)).collect();
         let (small, large): (Beside<'v, 'a>, Beside<'v, 'a>) =
@@ -163,12 +174,23 @@ impl<'v, 'a> Step<'v, '_, 'a> {
             }
             apart.insert(*key);
         }
-        let situation = (broken, large.iter().map(|(own, row)| (*own, row.lists().map(Facts::id))).collect());
-        let rest = self.unsafe_beside.entry(situation).or_insert_with(|| {
-            let changes = self.changes.iter().filter(|change| !is_safe(change, &large, broken));
-            changes.map(|change| change.key).collect()
+        self.unsafe_beside(large, broken).iter().all(|key| apart.contains(key))
+    }
+
+    /// The changes that are not safe beside these objects alone.
+    fn unsafe_beside(&self, objects: Beside<'v, 'a>, broken: bool) -> Rc<[Key<'a>]> {
+        let lists = objects.iter().map(|(own, row)| (*own, row.lists().map(Facts::id)));
+        let case = ([self.old.id(), self.new.id()], broken, lists.collect());
+        let mut verdicts = self.view.verdicts.borrow_mut();
+        let verdict = verdicts.entry(case).or_insert_with(|| {
+            let changes = self.changes.iter().filter(|change| !is_safe(change, &objects, broken));
+            let lists = objects.iter().flat_map(|(_, row)| row.lists()).cloned();
+            Verdict {
+                keys: changes.map(|change| change.key).collect(),
+                _about: lists.chain([self.old.clone(), self.new.clone()]).collect(),
+            }
         });
-        rest.iter().all(|key| apart.contains(key))
+        Rc::clone(&verdict.keys)
     }
 }
 
