@@ -29,7 +29,7 @@ fn nothing_new(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
 
 /// Everything is done but for one more Service of the policy Cluster, where nodes have routes of their own: by nodes, and
 /// Services of the policies Cluster and Local.
-#[divan::bench(args = [(100, 1_000, 100), (100, 10_000, 100), (1_000, 5_000, 0), (1_000, 10_000, 1_000)], sample_count = 10)]
+#[divan::bench(args = [(100, 1_000, 100), (100, 9_000, 100), (1_000, 5_000, 0), (1_000, 10_000, 1_000)], sample_count = 10)]
 fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usize)) {
     let mut world = settled(world_with_local(nodes, cluster, local));
     add_cluster(&mut world, "late", [10, 200, 0, 1].into());

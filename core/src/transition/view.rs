@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Name, Object, State,
-    facts::{Change, Facts, Id, Key},
+    facts::{Change, Facts, Id, Key, Value},
 };
 
 /// What an object says to a group.
@@ -166,15 +166,13 @@ impl<'v, 'a> Step<'v, '_, 'a> {
         let all: Beside<'v, 'a> = self.view.rows(group).map(|(name, row)| (**name == *self.name, row)).collect();
         let (small, large): (Beside<'v, 'a>, Beside<'v, 'a>) =
             all.iter().partition(|(own, row)| !*own && row.size() < self.changes.len());
-        let mut apart = BTreeSet::new();
-        for (key, _) in small.iter().flat_map(|(_, row)| row.distinct()).flat_map(Facts::iter) {
-            let Ok(change) = self.changes.binary_search_by(|change| change.key.cmp(key)) else { continue };
-            if !self.changes.get(change).is_some_and(|change| is_safe(change, &all, broken)) {
-                return false;
-            }
-            apart.insert(*key);
-        }
-        self.unsafe_beside(large, broken).iter().all(|key| apart.contains(key))
+        let spoken = small.iter().flat_map(|(_, row)| row.distinct()).flat_map(Facts::iter);
+        let apart: BTreeSet<usize> =
+            spoken.filter_map(|(key, _)| self.changes.binary_search_by(|change| change.key.cmp(key)).ok()).collect();
+        let apart: Vec<Change> = apart.into_iter().filter_map(|number| self.changes.get(number)).copied().collect();
+        let is_apart = |key: &Key<'a>| apart.binary_search_by(|change| change.key.cmp(key)).is_ok();
+        (apart.is_empty() || unsafe_changes(&apart, &all, broken).is_empty())
+            && self.unsafe_beside(large, broken).iter().all(is_apart)
     }
 
     /// The changes that are not safe beside these objects alone.
@@ -183,10 +181,9 @@ impl<'v, 'a> Step<'v, '_, 'a> {
         let case = ([self.old.id(), self.new.id()], broken, lists.collect());
         let mut verdicts = self.view.verdicts.borrow_mut();
         let verdict = verdicts.entry(case).or_insert_with(|| {
-            let changes = self.changes.iter().filter(|change| !is_safe(change, &objects, broken));
             let lists = objects.iter().flat_map(|(_, row)| row.lists()).cloned();
             Verdict {
-                keys: changes.map(|change| change.key).collect(),
+                keys: unsafe_changes(&self.changes, &objects, broken).into(),
                 _about: lists.chain([self.old.clone(), self.new.clone()]).collect(),
             }
         });
@@ -194,21 +191,52 @@ impl<'v, 'a> Step<'v, '_, 'a> {
     }
 }
 
-/// Whether one statement of an object can change beside these.
-fn is_safe<'a>(change: &Change<'a>, beside: &Beside<'_, 'a>, broken: bool) -> bool {
-    let Change { key, new } = change;
-    let last =
-        |list: for<'r> fn(&'r Row<'a>) -> &'r Facts<'a>| beside.iter().rev().find_map(|(_, row)| list(row).get(key));
-    let wanted = last(|row| &row.wanted);
-    let mut others = beside.iter().filter(|(own, _)| !*own).map(|(_, row)| *row);
-    let Some(new) = *new else {
-        // What is there and wanted stays with one object throughout.
-        return broken || wanted.is_none() || others.any(|row| row.old.has(key) && row.new.has(key));
-    };
-    // Nothing is said that is neither wanted nor there already.
-    let honest = wanted.is_some_and(|wanted| wanted == new || last(|row| &row.old) == Some(new));
-    // No two objects could differ, whichever of the writes have landed.
-    let agrees =
-        |row: &Row<'a>| [&row.old, &row.new].into_iter().all(|list| list.get(key).is_none_or(|there| there == new));
-    honest && (broken || others.all(agrees))
+/// What all objects of a group say about what a change is about.
+#[derive(Clone, Default)]
+struct Found<'a> {
+    /// What it is to be in the end.
+    wanted: Option<Value<'a>>,
+    /// What it is now.
+    old: Option<Value<'a>>,
+    /// The last object that says anything of it now.
+    says_now: Option<usize>,
+    /// Another object says something of it throughout.
+    is_held: bool,
+    /// Another object says, or is about to say, something else.
+    differs: bool,
+}
+
+impl<'a> Found<'a> {
+    /// Whether the statement can change.
+    fn permits(&self, new: Option<Value<'a>>, broken: bool) -> bool {
+        match new {
+            // What is there and wanted stays with one object throughout.
+            None => broken || self.wanted.is_none() || self.is_held,
+            // Nothing is said that is neither wanted nor there already; and no two objects could differ, whichever of the writes
+            // have landed.
+            Some(new) => {
+                let is_honest = self.wanted.is_some_and(|wanted| wanted == new || self.old == Some(new));
+                is_honest && (broken || !self.differs)
+            }
+        }
+    }
+}
+
+/// Those of the changes of one object, in their order, that are not safe beside what the objects of a group say.
+fn unsafe_changes<'a>(changes: &[Change<'a>], objects: &Beside<'_, 'a>, broken: bool) -> Vec<Key<'a>> {
+    let mut found = vec![Found::default(); changes.len()];
+    for (number, (own, row)) in objects.iter().enumerate() {
+        let differs = |change: &Change<'a>, value| !*own && change.new.is_some_and(|new| new != value);
+        row.old.of_changes(changes, &mut found, |found, change, value| {
+            (found.old, found.says_now) = (Some(value), Some(number));
+            found.differs |= differs(change, value);
+        });
+        row.new.of_changes(changes, &mut found, |found, change, value| {
+            found.is_held |= !*own && found.says_now == Some(number);
+            found.differs |= differs(change, value);
+        });
+        row.wanted.of_changes(changes, &mut found, |found, _, value| found.wanted = Some(value));
+    }
+    let unsafe_ones = changes.iter().zip(found).filter(|(change, found)| !found.permits(change.new, broken));
+    unsafe_ones.map(|(change, _)| change.key).collect()
 }
