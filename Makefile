@@ -61,8 +61,10 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, Clarion as it was before"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), 1.31 and 1.37, FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, Clarion as it was before"
 	@test/tools/build kubernetes >/dev/null
+	@test/tools/build kubernetes 1.31 >/dev/null
+	@test/tools/build kubernetes 1.37 >/dev/null
 	@test/tools/build frr-k8s >/dev/null
 	@test/tools/build frr-k8s-next >/dev/null
 	@test/tools/build frr-k8s-oldest >/dev/null

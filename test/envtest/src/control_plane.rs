@@ -43,7 +43,15 @@ impl ControlPlane {
     /// # Errors
     /// If a component can't be built or does not come up.
     pub async fn start() -> Result<Self, Error> {
-        let tools = tools("kubernetes")?;
+        Self::start_of("kubernetes").await
+    }
+
+    /// Starts a control plane of a version, as [`tools`] knows it.
+    ///
+    /// # Errors
+    /// If a component can't be built or does not come up.
+    pub async fn start_of(component: &str) -> Result<Self, Error> {
+        let tools = tools(component)?;
         let directory = tempfile::Builder::new().prefix("clarion-envtest-").tempdir()?;
         let (port, etcd_port) = (free_port()?, free_port()?);
         write_files(directory.path(), port)?;
@@ -60,9 +68,17 @@ impl ControlPlane {
     /// If a component can't be built or does not come up.
     pub async fn with_clarion() -> Result<Self, Error> {
         let this = Self::start().await?;
-        let rendered = this.kubectl(&["kustomize", "config/"])?;
-        this.apply(&parse("config/", &rendered)?).await?;
+        this.install_clarion().await?;
         Ok(this)
+    }
+
+    /// Installs everything of `config/`.
+    ///
+    /// # Errors
+    /// If it can't be applied.
+    pub async fn install_clarion(&self) -> Result<(), Error> {
+        let rendered = self.kubectl(&["kustomize", "config/"])?;
+        self.apply(&parse("config/", &rendered)?).await
     }
 
     /// Starts a control plane with Clarion's and FRR-K8s's CRDs, and the namespace of FRR-K8s.

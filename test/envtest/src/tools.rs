@@ -12,13 +12,14 @@ pub fn repository() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// The directory with a component's binaries, built first if need be: see `test/tools/build`.
+/// The directory with a component's binaries, built first if need be: see `test/tools/build`. `kubernetes 1.31` is that of a
+/// version.
 ///
 /// # Errors
 /// If the component can't be built; what went wrong was printed.
 pub fn tools(component: &str) -> Result<PathBuf, Error> {
     let output = Command::new(repository().join("test/tools/build"))
-        .arg(component)
+        .args(component.split(' '))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;

@@ -11,6 +11,7 @@
 mod admit;
 mod allocation;
 mod beside;
+mod cells;
 mod closed_loop;
 mod cluster;
 mod commands;
@@ -26,6 +27,7 @@ mod frr_versions;
 mod golden;
 mod handover;
 mod import;
+mod kubernetes_versions;
 mod packages;
 mod removal;
 mod rivals;
