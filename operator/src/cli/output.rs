@@ -50,6 +50,15 @@ impl Output {
 const WIDTH: usize = 100;
 /// Rows that a table shows of a list that has no end.
 pub const SHOWN_ROWS: usize = 10;
+
+/// What follows the first [`SHOWN_ROWS`] of so many.
+pub fn more(all: usize) -> String {
+    match all.saturating_sub(SHOWN_ROWS) {
+        0 => String::new(),
+        hidden => format!("and {hidden} more; -o json has all\n"),
+    }
+}
+
 /// Names that a sentence shows.
 const SHOWN_NAMES: usize = 3;
 

@@ -15,7 +15,7 @@ use super::Error;
 use crate::cli::{
     frr,
     neighbor::{self, Neighbor},
-    output::table,
+    output::{SHOWN_ROWS, count, more, table},
     view::{View, look},
 };
 
@@ -105,15 +105,16 @@ impl Explanation {
         if routes.is_empty() {
             parts.push("No FRRConfiguration announces it.\n".to_owned());
         }
-        for row in routes {
+        for row in routes.iter().take(SHOWN_ROWS) {
             let RouteRow { prefix, peers, neighbor, attributes, configuration, whose, nodes } = row;
             let peers = if peers.is_empty() { String::new() } else { format!(" ({})", peers.join(", ")) };
-            let nodes = crate::cli::output::count(*nodes, "node", "nodes");
+            let nodes = count(*nodes, "node", "nodes");
             let attributes = if attributes.is_empty() { "no attributes" } else { attributes };
             parts.push(format!(
                 "{prefix} to {neighbor}{peers} from {nodes}, {attributes}\n  FRRConfiguration {configuration}, of {whose}\n"
             ));
         }
+        parts.extend(Some(more(routes.len())).filter(|text| !text.is_empty()));
         parts.join("\n")
     }
 }

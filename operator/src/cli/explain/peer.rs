@@ -18,7 +18,7 @@ use crate::cli::{
     findings::{self, Row as FindingRow},
     frr,
     neighbor::{self, Neighbor, Sessions, State},
-    output::{SHOWN_ROWS, count, few, paragraph, table},
+    output::{SHOWN_ROWS, count, few, more, paragraph, table},
     view::{Prospect, View},
 };
 
@@ -201,9 +201,9 @@ impl Explanation {
             let rest = sessions.get(SHOWN_ROWS..).unwrap_or_default();
             let more = match rest.len() {
                 0 => String::new(),
-                more => {
+                hidden => {
                     let names = few(rest.iter().map(|row| row.node.as_str()));
-                    format!("and {} ({names}); -o json has all\n", count(more, "more node", "more nodes"))
+                    format!("and {} ({names}); -o json has all\n", count(hidden, "more node", "more nodes"))
                 }
             };
             parts.push(table(["NODE", "NEIGHBOR", "SESSION", "ROUTES OFFERED"], cells) + &more);
@@ -211,11 +211,12 @@ impl Explanation {
         match configurations.is_empty() {
             true => parts.push("No FRRConfiguration has its neighbor.\n".to_owned()),
             false => {
-                let cells = configurations.iter().map(|row| {
+                let cells = configurations.iter().take(SHOWN_ROWS).map(|row| {
                     let [routes, nodes] = [row.routes, row.nodes].map(|number| number.to_string());
                     [row.name.clone(), row.whose.to_owned(), routes, nodes]
                 });
-                parts.push(table(["FRRCONFIGURATION", "OF", "ROUTES", "NODES"], cells));
+                let table = table(["FRRCONFIGURATION", "OF", "ROUTES", "NODES"], cells);
+                parts.push(table + &more(configurations.len()));
             }
         }
         parts.extend((!findings.is_empty()).then(|| findings::text(findings)));

@@ -21,7 +21,7 @@ use crate::cli::{
     findings::{self, Row as FindingRow},
     frr,
     neighbor::Neighbor,
-    output::{SHOWN_ROWS, count, few, paragraph, table},
+    output::{SHOWN_ROWS, count, few, more, paragraph, table},
     view::{Prospect, View, look},
 };
 
@@ -194,12 +194,8 @@ impl Explanation {
                 let RouteRow { prefix, neighbor, configuration, nodes } = row;
                 [prefix.clone(), neighbor.clone(), configuration.clone(), nodes.to_string()]
             });
-            let more = match routes.len().saturating_sub(SHOWN_ROWS) {
-                0 => String::new(),
-                more => format!("and {more} more; -o json has all\n"),
-            };
             let from = format!("announced from {}: {}\n", count(nodes.len(), "node", "nodes"), few(nodes));
-            parts.push(table(["ROUTE", "NEIGHBOR", "FRRCONFIGURATION", "NODES"], cells) + &more + &from);
+            parts.push(table(["ROUTE", "NEIGHBOR", "FRRCONFIGURATION", "NODES"], cells) + &more(routes.len()) + &from);
         }
         if !spread.is_empty() {
             parts.push(spread_text(spread));
@@ -334,10 +330,7 @@ fn spread_text(rows: &[SpreadRow]) -> String {
         [(*family).to_owned(), node.clone(), announces.to_owned(), endpoints.to_string(), of_node, of_each]
     });
     let headings = ["FAMILY", "NODE", "ANNOUNCES", "ENDPOINTS", "OF ALL CONNECTIONS", "EACH ENDPOINT"];
-    let mut text = table(headings, cells);
-    if let Some(more) = rows.len().checked_sub(SHOWN_ROWS).filter(|more| *more > 0) {
-        text.push_str(&format!("and {more} more; -o json has all\n"));
-    }
+    let mut text = table(headings, cells) + &more(rows.len());
     for of_family in rows.chunk_by(|a, b| a.family == b.family) {
         let announcing = of_family.iter().filter(|row| row.announces).map(|row| row.endpoints);
         let (Some(first), Some(skew)) =
