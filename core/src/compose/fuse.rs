@@ -1,6 +1,9 @@
 //! `maxPrefixes`: a router is never offered more prefixes by us. What it has stays; what would be too much does not come.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -12,9 +15,10 @@ use crate::{
     world::{Kind, ObjectName, ObjectRef},
 };
 
-/// What a host announces on a session now, and for how many prefixes more there is room.
+/// What hosts announce on a session now, each of them the same, and for how many prefixes more there is room.
 struct Offered {
-    host: usize,
+    /// One alone, if it is to have an overlay.
+    hosts: Vec<usize>,
     now: BTreeSet<IpNet>,
     room: usize,
 }
@@ -39,7 +43,7 @@ impl Composer<'_, '_> {
             let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
             let terms = &agreed.terms;
             let Some(max) = peer.max_prefixes else { continue };
-            let mut offered = self.offered(class, terms, max);
+            let mut offered = self.offered(class, terms, max, draft);
             let held_back = cut(draft, terms, &mut offered);
             if let Some(first) = held_back.first() {
                 self.tell_of_fuse(peer, max, held_back.len(), first);
@@ -51,15 +55,25 @@ impl Composer<'_, '_> {
 
     /// What the hosts of a class announce on a session now. What is about to be withdrawn counts: until it is, the router has
     /// it.
-    fn offered(&self, class: &Class, terms: &Terms, max: usize) -> Vec<Offered> {
-        let of_host = |index: &usize| {
-            let layers = self.before.of_host(self.hosts.get(*index)?.name);
+    fn offered(&self, class: &Class, terms: &Terms, max: usize, draft: &Draft) -> Vec<Offered> {
+        let mut offered: Vec<Offered> = Vec::new();
+        let mut known = HashMap::new();
+        for index in &class.hosts {
+            let Some(host) = self.hosts.get(*index) else { continue };
+            let layers = self.before.of_host(host.name);
+            let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
+            let own = draft.overlays.contains_key(index).then_some(*index);
+            let number = *known.entry((said, own)).or_insert(offered.len());
+            if let Some(same) = offered.get_mut(number) {
+                same.hosts.push(*index);
+                continue;
+            }
             let routes = Routes::of(&layers, &terms.vrf, &terms.key());
             let now: BTreeSet<IpNet> = routes.iter().map(|(prefix, _)| *prefix).collect();
             let room = max.saturating_sub(now.len());
-            Some(Offered { host: *index, now, room })
-        };
-        class.hosts.iter().filter_map(of_host).collect()
+            offered.push(Offered { hosts: vec![*index], now, room });
+        }
+        offered
     }
 
     fn tell_of_fuse(&mut self, peer: &Peer, max: usize, count: usize, first: &IpNet) {
@@ -87,14 +101,15 @@ fn cut(draft: &mut Draft, terms: &Terms, offered: &mut [Offered]) -> BTreeSet<Ip
             continue;
         }
         held_back.insert(prefix);
-        let holders = offered.iter().filter(|host| host.now.contains(&prefix));
-        apart.extend(holders.map(|holder| (holder.host, prefix, attributes.clone())));
+        let holders = offered.iter().filter(|host| host.now.contains(&prefix)).flat_map(|host| &host.hosts);
+        apart.extend(holders.map(|host| (*host, prefix, attributes.clone())));
     }
     if let Some(session) = draft.base.session_mut(vrf, &key) {
         session.routes = shared;
     }
     for host in offered {
-        let Some(overlay) = draft.overlays.get_mut(&host.host) else { continue };
+        let [alone] = host.hosts.as_slice() else { continue };
+        let Some(overlay) = draft.overlays.get_mut(alone) else { continue };
         let Some(session) = overlay.session_mut(vrf, &key) else { continue };
         session.routes.retain(|prefix, _| {
             let stays = host.can_have(prefix);
