@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let count = std::env::args().nth(1).map_or(Ok(5_000), |text| text.parse::<usize>())?;
     let control_plane = ControlPlane::with_frr_k8s().await?;
     let client = control_plane.client();
-    println!("creating {NODES} Nodes and {count} Services");
+    println!("creating {NODES} Nodes and {count} Services, which takes a minute");
     control_plane.apply(&configuration()?).await?;
     create::<Node>(&Api::all(client.clone()), NODES, node).await?;
     let (slices, services) =
@@ -97,7 +97,7 @@ fn figure(name: &str, reached: usize, bound: usize) {
 
 async fn start(control_plane: &ControlPlane) -> Result<Operator> {
     let kubeconfig = control_plane.operator_kubeconfig();
-    let mut operator = Operator::start_with(control_plane, &kubeconfig, &["--lease-duration", "2s"])?;
+    let mut operator = Operator::start_with(control_plane, &kubeconfig, &["--lease-duration", "15s"])?;
     operator.leading().await?;
     Ok(operator)
 }

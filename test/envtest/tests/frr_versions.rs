@@ -22,6 +22,10 @@ async fn with(component: &str) -> Cluster {
 
 #[tokio::test]
 async fn the_oldest_takes_what_is_written_and_what_it_has_no_field_for_is_told() {
+    // With newer API servers FRR-K8s needs v0.0.25 (docs/installation.md).
+    if std::env::var("KUBERNETES").is_ok_and(|version| version == "1.37") {
+        return;
+    }
     let cluster = with("frr-k8s-oldest").await;
     let daemon = Daemon::start_of(&cluster.0, "node-a", "frr-k8s-oldest").unwrap();
     let spine = object(json!({
