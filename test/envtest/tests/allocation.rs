@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, endpoints, object, pool_with, service};
+use crate::cluster::{Cluster, endpoints, kubernetes_is, object, pool_with, service};
 
 /// A Service with annotations and a port, and its endpoints.
 fn annotated(name: &str, port: u16, annotations: Value) -> [kube::api::DynamicObject; 2] {
@@ -260,7 +260,7 @@ async fn a_pool_that_has_addresses_of_the_cluster_says_so() {
     let _operator = Operator::start(&cluster.0).unwrap();
     // The API server makes the ServiceCIDR "kubernetes" of its own flag.
     cluster.0.apply(&[pool_with("inside", json!({"addresses": ["10.96.5.0/24"]}))]).await.unwrap();
-    if std::env::var("KUBERNETES").is_ok_and(|version| version == "1.31") {
+    if kubernetes_is("1.31") {
         // That of 1.31 makes none, and serves none: nobody can tell.
         assert!(cluster.0.kubectl(&["get", "servicecidrs"]).is_err());
         cluster.becomes("lbpool", "inside", "Ready", "True", "Valid").await;

@@ -14,6 +14,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+/// Whether the tests run with this version of Kubernetes, which is not the default one.
+pub fn kubernetes_is(version: &str) -> bool {
+    std::env::var("KUBERNETES").is_ok_and(|set| set == version)
+}
+
 pub fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
 }

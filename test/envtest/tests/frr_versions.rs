@@ -9,7 +9,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::{
-    cluster::{Cluster, basics, object},
+    cluster::{Cluster, basics, kubernetes_is, object},
     commands::run,
 };
 
@@ -23,7 +23,7 @@ async fn with(component: &str) -> Cluster {
 #[tokio::test]
 async fn the_oldest_takes_what_is_written_and_what_it_has_no_field_for_is_told() {
     // With newer API servers FRR-K8s needs v0.0.25 (docs/installation.md).
-    if std::env::var("KUBERNETES").is_ok_and(|version| version == "1.37") {
+    if kubernetes_is("1.37") {
         return;
     }
     let cluster = with("frr-k8s-oldest").await;

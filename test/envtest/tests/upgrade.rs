@@ -10,7 +10,7 @@ use clarion_envtest::{ControlPlane, Operator, manifests, repository, tools, wait
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, basics, endpoints, endpoints_v6, object, service};
+use crate::cluster::{Cluster, basics, endpoints, endpoints_v6, kubernetes_is, object, service};
 
 /// What `config/` of a version installs.
 fn configuration(control_plane: &ControlPlane, of: &Path) -> Vec<DynamicObject> {
@@ -84,7 +84,7 @@ async fn an_upgrade_and_the_way_back_change_no_address_and_no_frrconfiguration()
     let cluster = Cluster(ControlPlane::start().await.unwrap());
     cluster.0.install_frr_k8s().await.unwrap();
     let installed = cluster.0.apply(&configuration(&cluster.0, &previous)).await;
-    if std::env::var("KUBERNETES").is_ok_and(|version| version == "1.31") {
+    if kubernetes_is("1.31") {
         // What was before could not be installed there.
         assert!(installed.unwrap_err().to_string().contains("estimated rule cost"));
         return;
