@@ -377,7 +377,7 @@ fn api_server(tools: &Path, directory: &Path, port: u16, etcd_port: u16) -> Resu
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-account-key-file={}", file("accounts.pub")),
-        "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".to_owned(),
         // Nobody makes ServiceAccounts here.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),

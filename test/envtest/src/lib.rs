@@ -6,6 +6,7 @@
 mod control_plane;
 mod conversions;
 mod converter;
+pub mod crowd;
 mod daemon;
 mod frr_conf;
 mod helm;
@@ -27,7 +28,7 @@ pub use helm::Helm;
 pub use history::History;
 pub use metallb::MetalLb;
 pub use operator::Operator;
-pub use process::Process;
+pub use process::{Memory, Process};
 pub use proxy::{Action, Proxy};
 pub use tools::{repository, tools};
 pub use webhook::Webhook;

@@ -5,6 +5,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use crate::Error;
@@ -19,6 +20,15 @@ pub struct Process {
     guard: Child,
     pid: u32,
     log: PathBuf,
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// The most that it has been.
+    pub peak: u64,
 }
 
 /// `$@` is the command, file descriptor 3 the pipe. The shell ends with the command, and with its status.
@@ -89,7 +99,7 @@ impl Process {
     pub fn signal(&self, signal: &str) -> Result<(), Error> {
         let status =
             Command::new("kill").args([format!("-{signal}"), self.pid.to_string()]).stderr(Stdio::null()).status()?;
-        if status.success() { Ok(()) } else { Err(Error::Command(self.name.clone(), "it is not running".to_owned())) }
+        if status.success() { Ok(()) } else { Err(self.gone()) }
     }
 
     /// The exit status if the process has ended; that of a process killed by signal n is 128 + n.
@@ -98,6 +108,37 @@ impl Process {
     /// If the kernel does not say.
     pub fn exited(&mut self) -> Result<Option<i32>, Error> {
         Ok(self.guard.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
+    /// What the kernel says of the process's memory.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn memory(&self) -> Result<Memory, Error> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kibibytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+            kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| self.gone())
+        };
+        Ok(Memory { resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+    }
+
+    /// The processor time that the process has taken, in the kernel's ticks of 10 ms.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn processor_time(&self) -> Result<Duration, Error> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        // The name, in parentheses, may have spaces.
+        let (_, fields) = stat.rsplit_once(')').ok_or_else(|| self.gone())?;
+        let ticks: Option<u64> =
+            fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(10 * ticks.ok_or_else(|| self.gone())?))
+    }
+
+    fn gone(&self) -> Error {
+        Error::Command(self.name.clone(), "it is not running".to_owned())
     }
 
     /// Everything that the process has logged.
@@ -127,7 +168,7 @@ impl Drop for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn runs(pid: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
