@@ -163,6 +163,16 @@ impl Content {
         router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
     }
 
+    /// Whether everything that the other announces is announced here, with whatever attributes.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let sessions = other.routers.iter().flat_map(|(vrf, r)| r.sessions.iter().map(move |(key, s)| (vrf, key, s)));
+        sessions.into_iter().all(|(vrf, key, theirs)| {
+            let ours = self.session(vrf, key);
+            ours.is_some_and(|ours| theirs.routes.keys().all(|prefix| ours.routes.contains_key(prefix)))
+        })
+    }
+
     /// Every prefix that is announced to anybody.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
@@ -174,6 +184,13 @@ impl Layer {
     #[must_use]
     pub fn new(hosts: BTreeSet<String>, content: Content) -> Self {
         Self { hosts: Arc::new(hosts), content: Arc::new(content) }
+    }
+
+    /// Whether everything that the other announces is announced here, and by all of its hosts.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        (Arc::ptr_eq(&self.hosts, &other.hosts) || self.hosts.is_superset(&other.hosts))
+            && (Arc::ptr_eq(&self.content, &other.content) || self.content.covers(&other.content))
     }
 
     /// Reads a spec. What Clarion never writes is passed over.

@@ -34,4 +34,6 @@ pub use finding::{Finding, Findings, Reason, Severity};
 pub use hash::hash;
 pub use plan::{Plan, plan};
 pub use world::World;
-pub use write::{ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write};
+pub use write::{
+    ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Urgency, Write,
+};

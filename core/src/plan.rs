@@ -25,7 +25,7 @@ use crate::{
 /// The writes that are safe now, and what is to be told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Writes that can land in any order, each alone.
+    /// Writes that can land in any order, each alone; [`Write::urgency`] tells which had better be first.
     pub writes: Vec<Write>,
     /// Objects with a refused write that are as they are to be all the same.
     pub fulfilled: Vec<ObjectRef>,
@@ -53,7 +53,6 @@ pub fn plan(world: &World) -> Plan {
     let deadlines = hosts.taint_deadlines();
     elsewhere(world, &config, &mut findings);
 
-    // In the order of their urgency: there are few FRRConfigurations, and withdrawals among them.
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
@@ -197,7 +196,16 @@ impl Writing<'_> {
             ),
         });
         let precondition = Precondition::of(&known.meta);
-        Some(ConfigurationWrite::Update { name, precondition, labels, annotations, spec: layer.spec(), event })
+        let withdraws = !layer.covers(&known.value.layer);
+        Some(ConfigurationWrite::Update {
+            name,
+            precondition,
+            labels,
+            annotations,
+            spec: layer.spec(),
+            withdraws,
+            event,
+        })
     }
 
     /// The labels of the object of this name. Which part it is of several is told where there are several.

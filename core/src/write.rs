@@ -23,7 +23,33 @@ pub enum Write {
     ObjectStatus(ObjectStatusWrite),
 }
 
+/// How long a write can wait, the shortest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// A Service gets an address, or gives one up.
+    Address,
+    /// Something is no longer to be announced: it may lead to nowhere.
+    Withdrawal,
+    /// Something is to be announced.
+    Announcement,
+    /// Users are told how things are.
+    Report,
+}
+
 impl Write {
+    /// How long it can wait.
+    #[must_use]
+    pub fn urgency(&self) -> Urgency {
+        match self {
+            Self::ServiceStatus(write) if write.addresses.is_some() => Urgency::Address,
+            Self::Configuration(
+                ConfigurationWrite::Update { withdraws: true, .. } | ConfigurationWrite::Delete { .. },
+            ) => Urgency::Withdrawal,
+            Self::Configuration(_) => Urgency::Announcement,
+            Self::ServiceStatus(_) | Self::ObjectStatus(_) => Urgency::Report,
+        }
+    }
+
     /// The object that is written.
     #[must_use]
     pub fn object(&self) -> ObjectRef {
@@ -106,6 +132,8 @@ pub enum ConfigurationWrite {
         annotations: BTreeMap<String, String>,
         /// Its spec.
         spec: FrrConfigurationSpec,
+        /// It no longer says all that it said, or no longer to all.
+        withdraws: bool,
         /// What to tell those who follow the object's Events, once it is written.
         event: Option<Event>,
     },

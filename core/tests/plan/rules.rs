@@ -1,10 +1,13 @@
 //! The rules that hold at every moment, on worlds made by hand.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    ConfigurationWrite, Reason, World, Write, plan, replay,
+    ConfigurationWrite, Reason, Urgency, World, Write, plan, replay,
     world::{Family, Intent, Kind, Namespace, ObjectName, ObjectRef, Session},
 };
 use rstest::rstest;
@@ -439,4 +442,37 @@ fn avoiding_buggy_addresses_in_a_huge_pool_is_refused_and_not_tried() {
     let findings = plan(&world).findings;
     let of_pool = findings.of(&ObjectRef::new(Kind::LoadBalancerPool, ObjectName::cluster("main")));
     assert_eq!(of_pool[0].reason, Reason::InvalidValue);
+}
+
+/// Of two held Services, "a" and "b", with an endpoint each.
+#[rstest]
+#[case::a_new_service(|world: &mut World| add(world, "c", 3), &[Urgency::Address])]
+#[case::its_address(
+    |world: &mut World| { add(world, "c", 3); hold(world, "c", &["10.0.0.2"]) },
+    &[Urgency::Announcement, Urgency::Report]
+)]
+#[case::a_dead_endpoint(
+    |world: &mut World| edit(&mut world.endpoint_slices, &name("a"), |slice| slice.value.endpoints.clear()),
+    &[Urgency::Withdrawal, Urgency::Report]
+)]
+#[case::one_dies_and_one_comes(
+    |world: &mut World| {
+        edit(&mut world.endpoint_slices, &name("a"), |slice| slice.value.endpoints.clear());
+        add(world, "c", 3);
+        hold(world, "c", &["10.0.0.2"]);
+    },
+    &[Urgency::Withdrawal, Urgency::Report]
+)]
+#[case::a_node_comes(|world: &mut World| node(world, "c"), &[Urgency::Announcement])]
+#[case::a_node_goes(|world: &mut World| remove(&mut world.nodes, &ObjectName::cluster("a")), &[Urgency::Withdrawal])]
+fn writes_tell_how_urgent_they_are(#[case] change: fn(&mut World), #[case] expected: &[Urgency]) {
+    let mut world = world();
+    service(&mut world, "a", 1, &[Family::V4]);
+    service(&mut world, "b", 2, &[Family::V4]);
+    settle(&mut world);
+    change(&mut world);
+    // Statuses of peers and pools, which follow the number of nodes and of addresses, are none of these cases' business.
+    let of_interest = |write: &&Write| !matches!(write, Write::ObjectStatus(_));
+    let urgencies: BTreeSet<Urgency> = plan(&world).writes.iter().filter(of_interest).map(Write::urgency).collect();
+    assert_eq!(urgencies.into_iter().collect::<Vec<_>>(), expected);
 }

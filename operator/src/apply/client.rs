@@ -7,14 +7,15 @@ use clarion_core::{
     ConfigurationWrite, Event, ObjectStatus, Precondition, Write,
     world::{Configuration, Object, ObjectName, ObjectRef, Service},
 };
-use http::Request;
-use kube::Client;
+use http::{Request, StatusCode, header::RETRY_AFTER};
+use http_body_util::BodyExt as _;
+use kube::{Client, client::Body, core::Status};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::{
-    Apply, Failure, Outcome,
+    Apply, Cause, Failure, Outcome,
     request::{BadRequest, Builder, Timing},
 };
 use crate::watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched};
@@ -90,7 +91,7 @@ impl Writer {
                 (apply, error, write.event.map(|event| (write.precondition.uid, event)))
             }
         };
-        Outcome { object, apply, error, event, took: started.elapsed() }
+        Outcome { object, apply, error, event, started }
     }
 
     /// Writes an Event about the object of this UID; returns why it could not be written.
@@ -122,7 +123,7 @@ impl Writer {
         let request = match request {
             Ok(request) => request,
             Err(error) => {
-                let failure = Failure { message: error.to_string(), refused: true, conflict: false, retry_after: None };
+                let failure = Failure::refused(error.to_string());
                 return (Box::new(|_| {}), Some(failure));
             }
         };
@@ -163,12 +164,7 @@ impl Writer {
     }
 
     async fn read<T: Watched>(&self, object: &ObjectName) -> Result<Option<Object<T>>, Failure> {
-        let request = self.requests.read::<T::Source>(object).map_err(|error| Failure {
-            message: error.to_string(),
-            refused: true,
-            conflict: false,
-            retry_after: None,
-        })?;
+        let request = self.requests.read::<T::Source>(object).map_err(|error| Failure::refused(error.to_string()))?;
         match self.send::<T::Source>(request).await {
             Ok(source) => Ok(Some(T::project(source))),
             Err(failed) if failed.code == Some(404) => Ok(None),
@@ -177,25 +173,25 @@ impl Writer {
     }
 
     async fn send<A: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<A, Failed> {
-        match timeout(self.timing.client, self.client.request::<A>(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) => {
-                let seconds = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0);
-                Err(Failed {
-                    // Client errors are decided before anything is stored; server errors may come from after that.
-                    certain: (400..500).contains(&status.code) || is_not_admitted(&status.message),
-                    code: Some(status.code),
-                    failure: Failure {
-                        refused: (400..500).contains(&status.code) && !matches!(status.code, 404 | 409 | 429),
-                        conflict: matches!(status.code, 404 | 409),
-                        message: status.message,
-                        retry_after: seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
-                    },
-                })
-            }
+        match timeout(self.timing.client, self.answer(request)).await {
+            Ok(Ok((status, _, body))) if status.is_success() => serde_json::from_slice(body.as_ref())
+                .map_err(|error| Failed::unknown(format!("the answer can't be read: {error}"))),
+            Ok(Ok((status, retry_after, body))) => Err(Failed::told(status, retry_after, body.as_ref())),
             Ok(Err(error)) => Err(Failed::unknown(with_causes(&error))),
             Err(_) => Err(Failed::unknown(format!("no answer within {:?}", self.timing.client))),
         }
+    }
+
+    /// What the API server answers, and how long it asks to wait by the header that its priority and fairness sets.
+    async fn answer(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<(StatusCode, Option<Duration>, impl AsRef<[u8]> + use<>), kube::Error> {
+        let answer = self.client.send(request.map(Body::from)).await?;
+        let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        Ok((status, seconds.map(Duration::from_secs), body))
     }
 }
 
@@ -229,7 +225,11 @@ impl Failure {
     fn without_effect() -> Self {
         let message = "the API server accepted the write but did not store all of it: its CRD does not know a field (is \
                        FRR-K8s too old?), or something changes the object on its way";
-        Self { message: message.to_owned(), refused: true, conflict: false, retry_after: None }
+        Self::refused(message.to_owned())
+    }
+
+    fn refused(message: String) -> Self {
+        Self { message, cause: Cause::Refused, retry_after: None }
     }
 }
 
@@ -237,17 +237,36 @@ impl Failed {
     /// That an object to be created is not found means that its namespace is missing.
     fn of(mut self, expected: &Expected) -> Self {
         if self.code == Some(404) && matches!(expected, Expected::Created) {
-            (self.failure.conflict, self.failure.refused) = (false, true);
+            self.failure.cause = Cause::Refused;
         }
         self
     }
 
-    fn unknown(message: String) -> Self {
+    /// A failure of which the API server tells.
+    fn told(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        // What comes from priority and fairness, or from a proxy, is plain text.
+        let told = serde_json::from_slice::<Status>(body)
+            .unwrap_or_else(|_| Status::failure(String::from_utf8_lossy(body).trim(), "").with_code(status.as_u16()));
+        let seconds = told.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
         Self {
-            certain: false,
-            code: None,
-            failure: Failure { message, refused: false, conflict: false, retry_after: None },
+            // Client errors are decided before anything is stored; server errors may come from after that.
+            certain: status.is_client_error() || is_not_admitted(&told.message),
+            code: Some(status.as_u16()),
+            failure: Failure {
+                cause: match status {
+                    StatusCode::NOT_FOUND | StatusCode::CONFLICT => Cause::Conflict,
+                    StatusCode::TOO_MANY_REQUESTS => Cause::Busy,
+                    _ if status.is_client_error() => Cause::Refused,
+                    _ => Cause::Busy,
+                },
+                message: told.message,
+                retry_after: retry_after.or(seconds.map(|seconds| Duration::from_secs(u64::from(seconds)))),
+            },
         }
+    }
+
+    fn unknown(message: String) -> Self {
+        Self { certain: false, code: None, failure: Failure { message, cause: Cause::Busy, retry_after: None } }
     }
 }
 

@@ -1,13 +1,13 @@
-//! Plans to the API server: newest state per object, bounded in flight, each write settled before the next of its object.
+//! Plans to the API server: newest state per object, the most urgent first, bounded in flight, each write settled before the
+//! next of its object.
 
 mod client;
 mod events;
+mod lane;
 mod request;
+mod window;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use clarion_core::{
     Event, Write,
@@ -15,6 +15,7 @@ use clarion_core::{
 };
 pub use client::Writer;
 use events::Teller;
+use lane::Lane;
 pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
@@ -46,8 +47,8 @@ pub struct Outcome {
     pub error: Option<Failure>,
     /// What is to be told of the object of this UID, now that the write has landed.
     pub event: Option<(String, Event)>,
-    /// How long it took until the outcome was known.
-    pub took: Duration,
+    /// When it was sent.
+    pub started: Instant,
 }
 
 /// Why a write failed.
@@ -55,12 +56,21 @@ pub struct Outcome {
 pub struct Failure {
     /// What the API server, or the connection, said.
     pub message: String,
-    /// The API server has decided, and will decide the same way again.
-    pub refused: bool,
-    /// Somebody else was faster; the next plan sees what they wrote.
-    pub conflict: bool,
+    /// What follows from it.
+    pub cause: Cause,
     /// How long the API server asks to wait.
     pub retry_after: Option<Duration>,
+}
+
+/// What a failed write means for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The API server has decided, and will decide the same way again.
+    Refused,
+    /// Somebody else was faster; the next plan sees what they wrote.
+    Conflict,
+    /// The API server, or a webhook that it has to ask, has too much to do, or can't be reached.
+    Busy,
 }
 
 /// Writes that wait and writes that are under way.
@@ -68,11 +78,11 @@ pub struct Queue {
     writer: Writer,
     metrics: Metrics,
     teller: Teller,
-    max_in_flight: usize,
-    waiting: VecDeque<Write>,
     running: JoinSet<Outcome>,
-    running_configurations: usize,
-    tokens: Bucket,
+    /// They go through a webhook that is soon busy.
+    configurations: Lane,
+    /// All other writes: they need not wait for FRRConfigurations, nor those for them.
+    statuses: Lane,
     pauses: BTreeMap<ObjectRef, Pause>,
 }
 
@@ -82,28 +92,29 @@ struct Pause {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// An empty queue with so many statuses in flight at most.
     pub fn new(writer: Writer, metrics: Metrics, max_in_flight: usize) -> Self {
+        let tokens = Bucket::full(CONFIGURATIONS_PER_SECOND, CONFIGURATIONS_BURST, Instant::now());
         Self {
             teller: Teller::new(writer.clone(), metrics.clone()),
             writer,
             metrics,
-            max_in_flight: max_in_flight.max(1),
-            waiting: VecDeque::new(),
             running: JoinSet::new(),
-            running_configurations: 0,
-            tokens: Bucket::full(CONFIGURATIONS_PER_SECOND, CONFIGURATIONS_BURST, Instant::now()),
+            configurations: Lane::new(CONFIGURATIONS_IN_FLIGHT, Some(tokens)),
+            statuses: Lane::new(max_in_flight, None),
             pauses: BTreeMap::new(),
         }
     }
 
-    /// Replaces what waits: a newer plan knows better. Plans come in the order of their urgency.
+    /// Replaces what waits: a newer plan knows better.
     pub fn replace(&mut self, writes: Vec<Write>) {
-        self.waiting = writes.into();
-        // Who has nothing to be written any more begins anew.
         let now = Instant::now();
-        let waiting: BTreeSet<ObjectRef> = self.waiting.iter().map(Write::object).collect();
-        self.pauses.retain(|object, pause| pause.until > now || waiting.contains(object));
+        let (configurations, statuses) = writes.into_iter().partition(|write| matches!(write, Write::Configuration(_)));
+        self.configurations.replace(configurations, now);
+        self.statuses.replace(statuses, now);
+        // Who has nothing to be written any more begins anew.
+        let (configurations, statuses) = (&self.configurations, &self.statuses);
+        self.pauses.retain(|object, pause| pause.until > now || configurations.holds(object) || statuses.holds(object));
     }
 
     /// Whether nothing is under way.
@@ -113,45 +124,28 @@ impl Queue {
 
     /// Whether nothing waits either, but for a pause or a token to come.
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.configurations.is_empty() && self.statuses.is_empty()
     }
 
     /// Starts whatever may start now, and marks it as unsettled in the world. Returns when more may start by the passing of
     /// time alone.
     pub fn start(&mut self, world: &mut World) -> Option<Instant> {
+        let now = Instant::now();
+        let pauses = &self.pauses;
         let mut wake: Option<Instant> = None;
-        let mut later = VecDeque::new();
-        let mut earlier = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
-        while let Some(write) = self.waiting.pop_front() {
-            if self.running.len() >= self.max_in_flight {
-                later.push_back(write);
-                break;
-            }
-            let object = write.object();
-            let now = Instant::now();
-            if let Some(pause) = self.pauses.get(&object).filter(|pause| pause.until > now) {
-                earlier(pause.until);
-                later.push_back(write);
-                continue;
-            }
-            if object.kind == Kind::FRRConfiguration {
-                if self.running_configurations >= CONFIGURATIONS_IN_FLIGHT {
-                    later.push_back(write);
-                    continue;
+        for lane in [&mut self.configurations, &mut self.statuses] {
+            let later = loop {
+                match lane.next(now, |object| pauses.get(object).map(|pause| pause.until)) {
+                    Ok(write) => {
+                        world.unsettled.insert(write.object(), Intent::of(&write));
+                        let writer = self.writer.clone();
+                        self.running.spawn(async move { writer.perform(write).await });
+                    }
+                    Err(later) => break later,
                 }
-                if let Err(at) = self.tokens.take(now) {
-                    earlier(at);
-                    later.push_back(write);
-                    continue;
-                }
-                self.running_configurations += 1;
-            }
-            world.unsettled.insert(object, Intent::of(&write));
-            let writer = self.writer.clone();
-            self.running.spawn(async move { writer.perform(write).await });
+            };
+            wake = [wake, later].into_iter().flatten().min();
         }
-        later.append(&mut self.waiting);
-        self.waiting = later;
         wake
     }
 
@@ -174,16 +168,21 @@ impl Queue {
 
     /// Takes an outcome into the world, and pauses the object if its write failed.
     pub fn take(&mut self, outcome: Outcome, world: &mut World) {
-        let Outcome { object, apply, error, event, took } = outcome;
-        if object.kind == Kind::FRRConfiguration {
-            self.running_configurations = self.running_configurations.saturating_sub(1);
-        }
+        let Outcome { object, apply, error, event, started } = outcome;
+        let now = Instant::now();
+        let took = now.saturating_duration_since(started);
+        let lane = match object.kind {
+            Kind::FRRConfiguration => &mut self.configurations,
+            _ => &mut self.statuses,
+        };
+        lane.settled();
         world.unsettled.remove(&object);
         apply(world);
         self.metrics.written(object.kind, error.as_ref(), took);
         match error {
             None => {
                 debug!(%object, took_ms = took.as_millis(), "written");
+                lane.widen();
                 world.refused.remove(&object);
                 self.pauses.remove(&object);
                 if let Some((uid, event)) = event {
@@ -191,18 +190,75 @@ impl Queue {
                 }
             }
             Some(failure) => {
-                info!(%object, error = failure.message, conflict = failure.conflict, "not written");
-                let pause = self.pauses.entry(object.clone()).or_insert(Pause { failures: 0, until: Instant::now() });
-                let wait = RETRY.0.saturating_mul(1 << pause.failures.min(10)).min(RETRY.1);
-                // The first conflict is the ordinary course of things, and the plan that follows has seen it.
-                let wait = if failure.conflict && pause.failures == 0 { Duration::ZERO } else { wait };
+                info!(%object, error = failure.message, cause = ?failure.cause, "not written");
+                let asked = failure.retry_after.map(|wait| now + jittered(wait));
+                if failure.cause == Cause::Busy {
+                    lane.narrow(started, now, asked);
+                }
+                let pause = self.pauses.entry(object.clone()).or_insert(Pause { failures: 0, until: now });
+                pause.until = asked.unwrap_or_else(|| now + backoff(failure.cause, pause.failures));
                 pause.failures += 1;
-                pause.until = Instant::now() + failure.retry_after.unwrap_or(wait);
                 // A single lost answer is nothing to tell users of.
-                if failure.refused || (!failure.conflict && pause.failures >= TELL_AFTER) {
+                let tell = match failure.cause {
+                    Cause::Refused => true,
+                    Cause::Conflict => false,
+                    Cause::Busy => pause.failures >= TELL_AFTER,
+                };
+                if tell {
                     world.refused.insert(object, failure.message);
                 }
             }
         }
+    }
+}
+
+/// How long to wait after a failure with so many before it in a row: twice as long each time, and never all at the same time.
+fn backoff(cause: Cause, failures: u32) -> Duration {
+    // The first conflict is the ordinary course of things, and the plan that follows has seen it.
+    if cause == Cause::Conflict && failures == 0 {
+        return Duration::ZERO;
+    }
+    let longest = RETRY.0.saturating_mul(1 << failures.min(10)).min(RETRY.1);
+    jittered(longest / 2)
+}
+
+/// Between once and twice as long.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::first(Cause::Busy, 0, 25, 50)]
+    #[case::second(Cause::Busy, 1, 50, 100)]
+    #[case::tenth(Cause::Refused, 9, 12_800, 25_600)]
+    #[case::hundredth(Cause::Busy, 99, 15_000, 30_000)]
+    #[case::second_conflict(Cause::Conflict, 1, 50, 100)]
+    fn failures_wait_twice_as_long_each_time_and_not_all_as_long(
+        #[case] cause: Cause,
+        #[case] failures: u32,
+        #[case] shortest: u64,
+        #[case] longest: u64,
+    ) {
+        let waits: Vec<Duration> = (0..100).map(|_| backoff(cause, failures)).collect();
+        let between = Duration::from_millis(shortest)..=Duration::from_millis(longest);
+        assert!(waits.iter().all(|wait| between.contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
+
+    #[test]
+    fn the_first_conflict_waits_for_nothing() {
+        assert_eq!(backoff(Cause::Conflict, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn nothing_is_sent_earlier_than_the_api_server_asks() {
+        let asked = Duration::from_secs(2);
+        assert!((0..100).map(|_| jittered(asked)).all(|wait| wait >= asked && wait <= 2 * asked));
     }
 }

@@ -74,7 +74,7 @@ impl Builder {
                 let path = FRRConfiguration::url_path(&(), Some(&name.namespace));
                 self.build(Method::POST, &path, JSON, &configuration(&meta, spec))
             }
-            ConfigurationWrite::Update { name, precondition, labels, annotations, spec, event: _ } => {
+            ConfigurationWrite::Update { name, precondition, labels, annotations, spec, .. } => {
                 let meta = json!({
                     "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
                     "uid": precondition.uid, "resourceVersion": precondition.resource_version,

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::apply::Failure;
+use crate::apply::{Cause, Failure};
 
 type Labels = [(&'static str, String); 2];
 type Outcome = [(&'static str, &'static str); 1];
@@ -139,7 +139,7 @@ impl Metrics {
     pub fn written(&self, kind: Kind, failure: Option<&Failure>, took: Duration) {
         let outcome = match failure {
             None => "ok",
-            Some(failure) if failure.conflict => "conflict",
+            Some(failure) if failure.cause == Cause::Conflict => "conflict",
             Some(_) => "failed",
         };
         self.writes.get_or_create(&[("kind", kind.to_string()), ("outcome", outcome.to_owned())]).inc();

@@ -24,6 +24,8 @@ pub enum Action {
     LoseAnswer,
     /// Answers with this status instead of passing it on.
     Refuse(u16),
+    /// Answers with 429 and so many seconds in `Retry-After`, as the API server's priority and fairness does.
+    Reject(u32),
 }
 
 type Decide = dyn Fn(&Method, &Uri) -> Action + Send + Sync;
@@ -72,8 +74,14 @@ impl Drop for Proxy {
 
 async fn forward(State((client, decide)): State<(Client, Arc<Decide>)>, request: Request) -> Response {
     let action = decide(request.method(), request.uri());
-    if let Action::Refuse(status) = action {
-        return plain(status, "refused by the proxy");
+    match action {
+        Action::Refuse(status) => return plain(status, "refused by the proxy"),
+        Action::Reject(seconds) => {
+            let mut response = plain(429, "Too many requests, please try again later.");
+            response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+            return response;
+        }
+        Action::Pass | Action::Delay(_) | Action::LoseAnswer => {}
     }
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(http::header::AUTHORIZATION);

@@ -28,6 +28,7 @@ mod golden;
 mod handover;
 mod import;
 mod kubernetes_versions;
+mod overload;
 mod packages;
 mod removal;
 mod rivals;

@@ -1,0 +1,223 @@
+//! Writes that wait for one another: which is next, and whether it may start. Time is handed in.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use clarion_core::{Urgency, Write, world::ObjectRef};
+use tokio::time::Instant;
+
+use super::window::Window;
+use crate::bucket::Bucket;
+
+/// Writes of some kinds, which compete with each other and with no others.
+pub struct Lane {
+    window: Window,
+    tokens: Option<Bucket>,
+    in_flight: usize,
+    /// The next first.
+    waiting: VecDeque<Write>,
+    /// Those that may not start before a time, by it and by their place.
+    aside: BTreeMap<(Instant, usize), Write>,
+    /// Since when there has been something to be written to an object that was not.
+    since: HashMap<ObjectRef, Instant>,
+}
+
+/// How much longer than the most urgent write another has waited when it goes first. So nothing waits for ever, whatever else
+/// keeps changing.
+fn handicap(urgency: Urgency) -> Duration {
+    match urgency {
+        Urgency::Address | Urgency::Withdrawal => Duration::ZERO,
+        Urgency::Announcement => Duration::from_secs(2),
+        Urgency::Report => Duration::from_secs(30),
+    }
+}
+
+impl Lane {
+    /// An empty one with so many writes in flight at most, and, if there are tokens, one of them for each.
+    pub fn new(max_in_flight: usize, tokens: Option<Bucket>) -> Self {
+        Self {
+            window: Window::new(max_in_flight),
+            tokens,
+            in_flight: 0,
+            waiting: VecDeque::new(),
+            aside: BTreeMap::new(),
+            since: HashMap::new(),
+        }
+    }
+
+    /// Replaces what waits. Of two that are as urgent and have waited as long, the one that comes first stays first.
+    pub fn replace(&mut self, writes: Vec<Write>, now: Instant) {
+        let before = std::mem::take(&mut self.since);
+        self.since.reserve(writes.len());
+        let mut ordered: Vec<(Instant, Write)> = writes
+            .into_iter()
+            .map(|write| {
+                let object = write.object();
+                let since = before.get(&object).copied().unwrap_or(now);
+                self.since.insert(object, since);
+                (since + handicap(write.urgency()), write)
+            })
+            .collect();
+        ordered.sort_by_key(|(at, _)| *at);
+        self.waiting = ordered.into_iter().map(|(_, write)| write).collect();
+        self.aside.clear();
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.aside.is_empty()
+    }
+
+    /// Whether something is to be written to this object.
+    pub fn holds(&self, object: &ObjectRef) -> bool {
+        self.since.contains_key(object)
+    }
+
+    /// Takes the next write that may start; else tells when there will be one by the passing of time alone.
+    pub fn next(
+        &mut self,
+        now: Instant,
+        not_before: impl Fn(&ObjectRef) -> Option<Instant>,
+    ) -> Result<Write, Option<Instant>> {
+        while let Some(entry) = self.aside.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.waiting.push_front(entry.remove());
+        }
+        self.window.admits(self.in_flight, now)?;
+        while let Some(write) = self.waiting.pop_front() {
+            let object = write.object();
+            if let Some(until) = not_before(&object).filter(|until| *until > now) {
+                self.aside.insert((until, self.aside.len()), write);
+                continue;
+            }
+            if let Some(Err(at)) = self.tokens.as_mut().map(|tokens| tokens.take(now)) {
+                self.waiting.push_front(write);
+                return Err(Some(at));
+            }
+            self.since.remove(&object);
+            self.in_flight += 1;
+            return Ok(write);
+        }
+        Err(self.aside.first_key_value().map(|((until, _), _)| *until))
+    }
+
+    /// A write has an outcome that says nothing of how busy the API server is.
+    pub fn settled(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// See [`Window::widen`].
+    pub fn widen(&mut self) {
+        self.window.widen();
+    }
+
+    /// See [`Window::narrow`].
+    pub fn narrow(&mut self, started: Instant, now: Instant, until: Option<Instant>) {
+        self.window.narrow(started, now, until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clarion_core::{
+        ConfigurationWrite, Precondition, ServiceStatusWrite,
+        world::{Kind, ObjectName},
+    };
+    use rstest::rstest;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn precondition() -> Precondition {
+        Precondition { uid: "u".to_owned(), resource_version: "1".to_owned() }
+    }
+
+    fn service(name: &str, address: bool) -> Write {
+        Write::ServiceStatus(ServiceStatusWrite {
+            name: ObjectName::new("shop", name),
+            precondition: precondition(),
+            addresses: address.then(Vec::new),
+            conditions: Vec::new(),
+            remove_conditions: Vec::new(),
+            event: None,
+        })
+    }
+
+    fn configuration(name: &str, withdraws: bool) -> Write {
+        Write::Configuration(ConfigurationWrite::Update {
+            name: ObjectName::new("frr-k8s-system", name),
+            precondition: precondition(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec: Default::default(),
+            withdraws,
+            event: None,
+        })
+    }
+
+    /// The names of the writes that start now.
+    fn started(lane: &mut Lane, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| lane.next(now, |_| None).ok()).map(|write| write.object().name.name).collect()
+    }
+
+    #[rstest]
+    #[case::addresses_before_conditions(vec![service("a", false), service("b", true), service("c", true)], "b c a")]
+    #[case::withdrawals_before_announcements(
+        vec![configuration("a", false), configuration("b", true), configuration("c", false)], "b a c"
+    )]
+    fn the_most_urgent_goes_first(#[case] writes: Vec<Write>, #[case] order: &str) {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        lane.replace(writes, now);
+        assert_eq!(started(&mut lane, now).join(" "), order);
+    }
+
+    /// All objects change all the time, as the shards of a cell do while Services come and go, and only some may be written at
+    /// a time.
+    #[rstest]
+    #[case::as_urgent_as_each_other(|_| false)]
+    #[case::some_of_them_more_urgent(|n| n < 10)]
+    fn no_object_waits_for_ever(#[case] withdraws: fn(usize) -> bool) {
+        let start = Instant::now();
+        let mut lane = Lane::new(8, Some(Bucket::full(10, 10, start)));
+        let mut written = BTreeMap::<String, usize>::new();
+        for tick in 0..1_000 {
+            let now = start + 20 * MS * tick;
+            lane.replace((0..16).map(|n| configuration(&format!("c{n:02}"), withdraws(n))).collect(), now);
+            for name in started(&mut lane, now) {
+                *written.entry(name).or_default() += 1;
+                lane.settled();
+            }
+        }
+        assert_eq!(written.len(), 16, "{written:?}");
+        assert!(written.values().all(|times| *times >= 4), "{written:?}");
+    }
+
+    #[test]
+    fn what_is_paused_holds_nobody_up_and_goes_when_its_time_has_come() {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        lane.replace(vec![service("a", true), service("b", true)], now);
+        let paused = |object: &ObjectRef| (object.name.name == "a").then_some(now + 50 * MS);
+        assert_eq!(lane.next(now, paused).unwrap().object().name.name, "b");
+        assert_eq!(lane.next(now, paused).unwrap_err(), Some(now + 50 * MS));
+        assert!(!lane.is_empty());
+        assert_eq!(lane.next(now + 50 * MS, paused).unwrap().object().name.name, "a");
+        assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn a_newer_plan_replaces_what_waits() {
+        let now = Instant::now();
+        let mut lane = Lane::new(1, None);
+        lane.replace(vec![service("a", true), service("b", true), service("c", true)], now);
+        assert_eq!(started(&mut lane, now), ["a"]);
+        lane.replace(vec![service("c", true)], now + MS);
+        lane.settled();
+        assert_eq!(started(&mut lane, now + MS), ["c"]);
+        let object = |name: &str| ObjectRef::new(Kind::Service, ObjectName::new("shop", name));
+        assert!(lane.is_empty() && !lane.holds(&object("b")) && !lane.holds(&object("c")));
+    }
+}

@@ -1,0 +1,49 @@
+//! An API server that has too much to do.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use clarion_envtest::{Action, Operator, Proxy, crowd};
+use http::Method;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+
+const SERVICES: usize = 300;
+/// What is asked for in seconds.
+const WAIT: u32 = 2;
+
+/// What the API server's priority and fairness has no place for is answered at once, with 429 and `Retry-After`.
+#[tokio::test]
+async fn an_api_server_that_asks_to_wait_is_left_alone_until_then() {
+    let cluster = Cluster::start().await;
+    crowd::configure(&cluster.0).await.unwrap();
+    crowd::create(&cluster.services(), (0..SERVICES).map(crowd::service)).await.unwrap();
+    let patches = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&patches);
+    let proxy = Proxy::start(&cluster.0, move |method, uri| {
+        if *method != Method::PATCH || !uri.path().contains("/services/") {
+            return Action::Pass;
+        }
+        let mut seen = seen.lock().unwrap();
+        let now = Instant::now();
+        seen.push(now);
+        if now < seen[0] + Duration::from_millis(500) { Action::Reject(WAIT) } else { Action::Pass }
+    })
+    .await
+    .unwrap();
+    let _operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &["--lease-duration", "15s"]).unwrap();
+    let names: Vec<String> = (0..SERVICES).map(crowd::service_name).collect();
+    clarion_envtest::wait::until("all addresses", async || {
+        let count = cluster.addresses().await.map_err(|error| error.to_string())?.len();
+        if count == names.len() { Ok(()) } else { Err(format!("{count} of {}", names.len())) }
+    })
+    .await
+    .unwrap();
+    let patches = patches.lock().unwrap().clone();
+    // Those that were under way when the first answer came are rejected too.
+    let early = patches.iter().filter(|at| **at < patches[0] + Duration::from_secs(u64::from(WAIT))).count();
+    assert!(early <= crowd::IN_FLIGHT, "{early} writes were sent while the API server asked to wait");
+}
