@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clarion_api::names;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -11,7 +12,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{ControlPlane, Error, control_plane::object};
+use crate::{ControlPlane, Error, MetalLb, control_plane::object};
 
 /// Requests that are sent at the same time: as many as the operator has in flight.
 pub const IN_FLIGHT: usize = 32;
@@ -30,10 +31,34 @@ pub async fn configure(control_plane: &ControlPlane) -> Result<(), Error> {
     };
     let objects = [
         own("LoadBalancerPool", json!({"addresses": [POOL]}))?,
-        own("RouterPeer", json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}))?,
+        own("RouterPeer", peer())?,
         own("LoadBalancerAdvertisement", json!({}))?,
     ];
     control_plane.apply(&objects).await
+}
+
+/// The same in MetalLB's objects.
+///
+/// # Errors
+/// If the API server refuses one.
+pub async fn configure_metallb(control_plane: &ControlPlane) -> Result<(), Error> {
+    let own = |version: &str, kind: &str, spec: Value| {
+        object(json!({
+            "apiVersion": format!("metallb.io/{version}"), "kind": kind,
+            "metadata": {"name": "crowd", "namespace": MetalLb::NAMESPACE}, "spec": spec,
+        }))
+    };
+    let objects = [
+        own("v1beta1", "IPAddressPool", json!({"addresses": [POOL]}))?,
+        own("v1beta2", "BGPPeer", peer())?,
+        own("v1beta1", "BGPAdvertisement", json!({}))?,
+    ];
+    control_plane.apply(&objects).await
+}
+
+/// The fields of the peer, which Clarion and MetalLB call the same.
+fn peer() -> Value {
+    json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"})
 }
 
 /// The Node `node-N`.
@@ -51,15 +76,23 @@ pub fn node_name(n: usize) -> String {
     format!("node-{n}")
 }
 
-/// The Service `crowd-N` of the traffic policy Cluster.
+/// The Service `crowd-N` of the traffic policy Cluster, for Clarion.
 ///
 /// # Errors
 /// Never: its text is a constant.
 pub fn service(n: usize) -> Result<Service, Error> {
+    service_of(n, Some(names::DEFAULT_CLASS))
+}
+
+/// The same Service of another class, or of none.
+///
+/// # Errors
+/// Never: its text is a constant.
+pub fn service_of(n: usize, class: Option<&str>) -> Result<Service, Error> {
     parse(json!({
         "metadata": {"name": service_name(n)},
         "spec": {
-            "type": "LoadBalancer", "loadBalancerClass": "clarionlb.io/bgp", "ports": [{"port": 80}],
+            "type": "LoadBalancer", "loadBalancerClass": class, "ports": [{"port": 80}],
             "allocateLoadBalancerNodePorts": false,
         },
     }))
@@ -80,12 +113,17 @@ pub fn slice(n: usize, nodes: usize) -> Result<EndpointSlice, Error> {
         "metadata": {
             "name": slice_name(n), "labels": {"kubernetes.io/service-name": service_name(n)},
         },
-        "addressType": "IPv4", "ports": [{"port": 80}],
-        "endpoints": [
-            {"addresses": ["10.244.0.1"], "nodeName": node_name(n % nodes)},
-            {"addresses": ["10.244.0.2"], "nodeName": node_name((n + 1) % nodes)},
-        ],
+        "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints(n, nodes, true),
     }))
+}
+
+/// The endpoints of that EndpointSlice, all of them ready or none.
+#[must_use]
+pub fn endpoints(n: usize, nodes: usize, ready: bool) -> Value {
+    json!([
+        {"addresses": ["10.244.0.1"], "nodeName": node_name(n % nodes), "conditions": {"ready": ready}},
+        {"addresses": ["10.244.0.2"], "nodeName": node_name((n + 1) % nodes), "conditions": {"ready": ready}},
+    ])
 }
 
 /// The name of the EndpointSlice of the Service of this number.

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -56,9 +57,7 @@ impl MetalLb {
             speakers: BTreeMap::new(),
         };
         this.start_controller().await?;
-        for node in nodes {
-            this.start_speaker(node).await?;
-        }
+        this.start_speakers(nodes).await?;
         Ok(this)
     }
 
@@ -72,14 +71,18 @@ impl MetalLb {
         Ok(())
     }
 
-    /// Starts the speaker of a node, which writes the node's FRRConfiguration.
+    /// Starts the speakers of these nodes at the same time; each writes the FRRConfiguration of its node.
     ///
     /// # Errors
-    /// If it does not come up.
-    pub async fn start_speaker(&mut self, node: &str) -> Result<(), Error> {
-        let environment = [("FRRK8S_NAMESPACE", "frr-k8s-system"), ("METALLB_NODE_NAME", node)];
-        let process = self.start_process("speaker", &speaker_pod(node), &[], &environment).await?;
-        self.speakers.insert(node.to_owned(), process);
+    /// If one does not come up.
+    pub async fn start_speakers(&mut self, nodes: &[&str]) -> Result<(), Error> {
+        let starting = nodes.iter().map(async |node| {
+            let environment = [("FRRK8S_NAMESPACE", "frr-k8s-system"), ("METALLB_NODE_NAME", node)];
+            let process = self.start_process("speaker", &speaker_pod(node), &[], &environment).await?;
+            Ok::<_, Error>(((*node).to_owned(), process))
+        });
+        let started = try_join_all(starting).await?;
+        self.speakers.extend(started);
         Ok(())
     }
 
@@ -108,6 +111,17 @@ impl MetalLb {
             end(Some(process), SPEAKER_GRACE).await?;
         }
         Ok(())
+    }
+
+    /// Kills all speakers, as a crash does. What they wrote stays.
+    pub fn kill_speakers(&mut self) {
+        self.speakers.clear();
+    }
+
+    /// The processes that run, each with the name of its Pod.
+    pub fn processes(&self) -> impl Iterator<Item = (String, &Process)> {
+        let controller = self.controller.iter().map(|process| ("controller".to_owned(), process));
+        controller.chain(self.speakers.iter().map(|(node, process)| (speaker_pod(node), process)))
     }
 
     /// The name of the FRRConfiguration that the speaker of a node writes.

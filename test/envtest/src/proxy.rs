@@ -2,11 +2,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request, State},
     response::Response,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode, Uri};
 use kube::Client;
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -20,6 +20,8 @@ pub enum Action {
     Pass,
     /// Passes it on, and holds back each part of the answer. For watches.
     Delay(Duration),
+    /// Passes it on, and ends the answer after this time with 410 Gone, as when etcd has been compacted. For watches.
+    Expire(Duration),
     /// Passes it on, and answers with 504 whatever came back.
     LoseAnswer,
     /// Answers with this status instead of passing it on.
@@ -81,7 +83,7 @@ async fn forward(State((client, decide)): State<(Client, Arc<Decide>)>, request:
             response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
             return response;
         }
-        Action::Pass | Action::Delay(_) | Action::LoseAnswer => {}
+        Action::Pass | Action::Delay(_) | Action::Expire(_) | Action::LoseAnswer => {}
     }
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(http::header::AUTHORIZATION);
@@ -102,9 +104,18 @@ async fn forward(State((client, decide)): State<(Client, Arc<Decide>)>, request:
             });
             Response::from_parts(parts, Body::from_stream(stream))
         }
+        (Ok(answer), Action::Expire(after)) => {
+            let (parts, body) = answer.into_parts();
+            let stream = Body::new(body).into_data_stream().take_until(sleep(after));
+            let gone = stream::once(async { Ok(Bytes::from_static(GONE.as_bytes())) });
+            Response::from_parts(parts, Body::from_stream(stream.chain(gone)))
+        }
         (Ok(answer), _) => answer.map(Body::new),
     }
 }
+
+/// The last event of a watch that can't go on. A line of its own, wherever the answer was cut.
+const GONE: &str = "\n{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
 
 fn plain(status: u16, text: &str) -> Response {
     let mut response = Response::new(Body::from(text.to_owned()));

@@ -11,8 +11,20 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 ///
 /// # Errors
 /// With what it last complained of, when [`PATIENCE`] is at an end.
-pub async fn until<T, E: Display>(what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> Result<T, String> {
-    let end = Instant::now() + PATIENCE;
+pub async fn until<T, E: Display>(what: &str, check: impl AsyncFnMut() -> Result<T, E>) -> Result<T, String> {
+    until_within(PATIENCE, what, check).await
+}
+
+/// Tries for so long until `check` returns a value.
+///
+/// # Errors
+/// With what it last complained of, when the time is at an end.
+pub async fn until_within<T, E: Display>(
+    patience: Duration,
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, String> {
+    let end = Instant::now() + patience;
     loop {
         match check().await {
             Ok(value) => return Ok(value),

@@ -64,9 +64,9 @@ async fn killed_twenty_times_between_its_writes_it_loses_and_doubles_nothing() {
         // Between the first status and the last FRRConfiguration there are some tens of milliseconds.
         sleep(Duration::from_millis(random.below(60))).await;
         // On a machine that has no time for it, the operator may have lost its short Lease before, and ended by itself.
-        let killed = operator.process.signal("KILL").is_ok();
+        let _ = operator.process.signal("KILL");
         let status = operator.ended().await.unwrap();
-        assert!(status == if killed { 128 + 9 } else { 1 }, "{status}: {}", operator.process.log());
+        assert!([128 + 9, 1].contains(&status), "{status}: {}", operator.process.log());
         let now = cluster.addresses().await.unwrap();
         assert_nobody_shares(&now);
         for (name, before) in &known {

@@ -32,5 +32,6 @@ mod overload;
 mod packages;
 mod removal;
 mod rivals;
+mod storms;
 mod transition;
 mod upgrade;

@@ -1,0 +1,229 @@
+//! What happens to many objects at once, and calm afterwards: nobody loses an address, no two have the same, and nothing is
+//! written any more once everything is as it should be.
+//!
+//! `CLARION_STORM=1000x5000` for so many nodes and Services, and a whole minute of calm.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use clarion_envtest::{
+    Action, ControlPlane, Operator, Proxy, crowd,
+    history::{merged, sessions},
+    wait,
+};
+use futures::StreamExt as _;
+use http::Method;
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::cluster::{Cluster, addresses, object};
+
+/// Watches expire so often.
+const EXPIRY: Duration = Duration::from_secs(10);
+/// Endpoints that change a second.
+const FLAPS_PER_SECOND: u32 = 50;
+/// Before it is judged whether all is calm, nothing may have changed for so long.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Everything is looked at so often at most.
+const POLL: Duration = Duration::from_millis(300);
+
+struct Storm {
+    cluster: Cluster,
+    operator: Operator,
+    _proxy: Proxy,
+    nodes: usize,
+    services: usize,
+    calm: Duration,
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+impl Storm {
+    /// So many nodes and Services, all announced to one peer; some nodes will have another.
+    async fn start() -> Self {
+        let size = std::env::var("CLARION_STORM").ok();
+        let (nodes, services) = size.as_deref().and_then(|size| size.split_once('x')).unwrap_or(("24", "120"));
+        let (nodes, services) = (nodes.parse().unwrap(), services.parse().unwrap());
+        let cluster = Cluster(ControlPlane::with_frr_k8s().await.unwrap());
+        crowd::configure(&cluster.0).await.unwrap();
+        cluster.0.apply(&[second_peer()]).await.unwrap();
+        let client = cluster.0.client();
+        crowd::create(&Api::<Node>::all(client.clone()), (0..nodes).map(crowd::node)).await.unwrap();
+        let slices = Api::<EndpointSlice>::default_namespaced(client);
+        crowd::create(&slices, (0..services).map(|n| crowd::slice(n, nodes))).await.unwrap();
+        crowd::create(&cluster.services(), (0..services).map(crowd::service)).await.unwrap();
+        let proxy = Proxy::start(&cluster.0, |method, uri| {
+            let watches = uri.query().is_some_and(|query| query.contains("watch=true"));
+            if *method == Method::GET && watches { Action::Expire(EXPIRY) } else { Action::Pass }
+        })
+        .await
+        .unwrap();
+        let operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &["--lease-duration", "60s"]).unwrap();
+        let calm = if size.is_some() { Duration::from_secs(60) } else { Duration::from_secs(3) };
+        let wrong = watch_addresses(cluster.services());
+        Self { cluster, operator, _proxy: proxy, nodes, services, calm, wrong }
+    }
+
+    /// Waits until each of so many nodes announces the addresses of exactly these Services on so many sessions, and all is calm.
+    async fn settles(&mut self, what: &str, announced: usize, sessions_of_node: usize) {
+        wait::until_within(wait::PATIENCE * 10, what, async || self.is_as_expected(announced, sessions_of_node).await)
+            .await
+            .unwrap();
+        let mut before = self.versions().await.unwrap();
+        wait::until_within(wait::PATIENCE * 10, "a quiet moment", async || {
+            sleep(QUIET).await;
+            let now = self.versions().await.map_err(|error| error.to_string())?;
+            let same = now == before;
+            before = now;
+            if same { Ok(()) } else { Err("something is still written".to_owned()) }
+        })
+        .await
+        .unwrap();
+        sleep(self.calm).await;
+        let after = self.versions().await.unwrap();
+        let changed: Vec<_> = after.iter().filter(|(name, version)| before.get(*name) != Some(version)).collect();
+        assert!(
+            changed.is_empty() && after.len() == before.len(),
+            "{what}: written while nothing changes: {changed:?}"
+        );
+        assert_eq!(*self.wrong.lock().unwrap(), Vec::<String>::new(), "{what}");
+        assert_eq!(self.operator.process.exited().unwrap(), None, "{}", self.operator.process.log());
+        println!("{what}: {:?}", self.operator.process.memory().unwrap());
+    }
+
+    async fn is_as_expected(&self, announced: usize, sessions_of_node: usize) -> Result<(), String> {
+        sleep(POLL).await;
+        let configurations =
+            self.cluster.configurations().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let moment = configurations.items.into_iter().map(|object| (object.name_any(), object)).collect();
+        let nodes =
+            Api::<Node>::all(self.cluster.0.client()).list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        for node in nodes {
+            let sessions = sessions(&merged(&moment, node.labels())?);
+            let counts: Vec<usize> = sessions.values().map(BTreeSet::len).collect();
+            if counts != vec![announced; sessions_of_node] {
+                return Err(format!("{} announces {counts:?} prefixes", node.name_any()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of everything that the operator writes.
+    async fn versions(&self) -> Result<BTreeMap<String, String>, kube::Error> {
+        let all = ListParams::default();
+        let services = self.cluster.services().list(&all).await?.items;
+        let configurations = self.cluster.configurations().list(&all).await?.items;
+        let services = services.iter().map(|o| (format!("Service {}", o.name_any()), o.resource_version()));
+        let objects =
+            configurations.iter().map(|o| (format!("FRRConfiguration {}", o.name_any()), o.resource_version()));
+        Ok(services.chain(objects).map(|(name, version)| (name, version.unwrap_or_default())).collect())
+    }
+
+    /// Makes the endpoints of the Services of these numbers ready, or not.
+    async fn set_ready(&self, numbers: impl Iterator<Item = (usize, bool)>) {
+        let slices = Api::<EndpointSlice>::default_namespaced(self.cluster.0.client());
+        crowd::paced(FLAPS_PER_SECOND, numbers, async |(n, ready)| {
+            let endpoint = json!({"addresses": ["10.244.0.1"], "conditions": {"ready": ready}});
+            let patch = Patch::Merge(json!({"endpoints": [endpoint]}));
+            slices.patch(&crowd::slice_name(n), &PatchParams::default(), &patch).await.map(drop)
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// A peer of the nodes of one rack.
+fn second_peer() -> DynamicObject {
+    object(json!({
+        "apiVersion": "clarionlb.io/v1beta1", "kind": "RouterPeer", "metadata": {"name": "second"},
+        "spec": {
+            "myASN": 64512, "peerASN": 64514, "peerAddress": "192.0.2.2",
+            "nodeSelectors": [{"matchLabels": {"rack": "two"}}],
+        },
+    }))
+}
+
+/// Notes each Service that loses its address without being deleted, and each address that two have at the same time.
+fn watch_addresses(services: Api<Service>) -> Arc<Mutex<Vec<String>>> {
+    let wrong = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&wrong);
+    tokio::spawn(async move {
+        let mut events = watcher(services, watcher::Config::default()).default_backoff().boxed();
+        let (mut known, mut listed) = (BTreeMap::<String, Vec<IpAddr>>::new(), BTreeSet::new());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitDone) => known.retain(|name, _| listed.contains(name)),
+                Ok(Event::Delete(service)) => drop(known.remove(&service.name_any())),
+                Ok(Event::InitApply(service) | Event::Apply(service)) => {
+                    let (name, now) = (service.name_any(), addresses(&service));
+                    listed.insert(name.clone());
+                    let shared =
+                        known.iter().find(|(other, held)| **other != name && held.iter().any(|a| now.contains(a)));
+                    let mut noted = noted.lock().unwrap();
+                    noted.extend(shared.map(|(other, _)| format!("{name} and {other} both have {now:?}")));
+                    let before = known.insert(name.clone(), now.clone()).unwrap_or_default();
+                    if !before.is_empty() && before != now {
+                        noted.push(format!("{name} had {before:?} and has {now:?}"));
+                    }
+                }
+                // It is begun again by itself.
+                Err(_) => {}
+            }
+        }
+    });
+    wrong
+}
+
+#[tokio::test]
+async fn storms_pass_and_calm_follows() {
+    let mut storm = Storm::start().await;
+    let (nodes, services) = (storm.nodes, storm.services);
+    storm.settles("all announced", services, 1).await;
+
+    let relabel = async |rack: &str| {
+        let api = Api::<Node>::all(storm.cluster.0.client());
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"rack": rack}}}));
+        let names = (0..nodes).map(crowd::node_name);
+        crowd::each(names, async |name| api.patch(&name, &PatchParams::default(), &patch).await.map(drop))
+            .await
+            .unwrap();
+    };
+    relabel("one").await;
+    relabel("two").await;
+    storm.settles("all nodes relabelled", services, 2).await;
+
+    let flapping = services.min(500);
+    storm.set_ready((0..flapping).flat_map(|n| [(n, false), (n, true)])).await;
+    storm.set_ready((0..flapping / 2).map(|n| (n, false))).await;
+    storm.settles("endpoints flapped", services - flapping / 2, 2).await;
+
+    // What has just changed is not written yet.
+    storm.set_ready((0..flapping / 4).map(|n| (n, true))).await;
+    storm.cluster.0.stop_api_server();
+    storm.cluster.0.start_api_server().await.unwrap();
+    storm.set_ready((flapping / 4..flapping / 2).map(|n| (n, true))).await;
+    storm.settles("the API server restarted", services, 2).await;
+
+    let api = storm.cluster.services();
+    let kept = services / 10;
+    let names = (kept..services).map(crowd::service_name);
+    crowd::each(names, async |name| api.delete(&name, &DeleteParams::default()).await.map(drop)).await.unwrap();
+    storm.settles("most Services deleted", kept, 2).await;
+}
