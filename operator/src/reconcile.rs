@@ -22,9 +22,11 @@ use crate::{
     watch::{self, Change, Watches},
 };
 
-/// Planning takes no more than this part of the time while writes are under way, or for reports of daemons. Else a plan is made
-/// at once.
-const PLANNING_SHARE: u32 = 20;
+/// Planning takes no more than this part of the time while statuses are written, or for reports of daemons.
+const PLANNING_SHARE_PRESSED: u32 = 20;
+/// And no more than this part while only FRRConfigurations wait for their turn, which may take minutes: new Services are not to wait
+/// as long. Else a plan is made at once.
+const PLANNING_SHARE: u32 = 4;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -177,11 +179,13 @@ impl Loop {
         let now = Instant::now();
         let later = now + TURN;
         let Some(since) = state.dirty_since else { return later };
-        if let Some((at, took)) = state.last_plan
-            && (state.only_reports || !queue.is_empty())
-            && now < at + took * PLANNING_SHARE
-        {
-            return at + took * PLANNING_SHARE;
+        let share = match () {
+            () if state.only_reports || queue.is_pressed() => PLANNING_SHARE_PRESSED,
+            () if !queue.is_empty() => PLANNING_SHARE,
+            () => 0,
+        };
+        if let Some(next) = state.last_plan.map(|(at, took)| at + took * share).filter(|next| now < *next) {
+            return next;
         }
         let namespace = state.world.frr_k8s_namespace().to_owned();
         if state.namespace != namespace {

@@ -70,6 +70,11 @@ impl Lane {
         self.waiting.is_empty() && self.aside.is_empty()
     }
 
+    /// Whether nothing waits, and nothing is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.is_empty() && self.in_flight == 0
+    }
+
     /// Whether something is to be written to this object.
     pub fn holds(&self, object: &ObjectRef) -> bool {
         self.since.contains_key(object)

@@ -122,6 +122,11 @@ impl Queue {
         self.running.is_empty()
     }
 
+    /// Whether statuses are being written: as fast as the API server takes them, so that planning takes time from it.
+    pub fn is_pressed(&self) -> bool {
+        !self.statuses.is_idle()
+    }
+
     /// Whether nothing waits either, but for a pause or a token to come.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty() && self.configurations.is_empty() && self.statuses.is_empty()
