@@ -11,10 +11,16 @@ export KUBERNETES
 # `oldest`: the tests run with the oldest FRR-K8s that Clarion works with.
 FRR_K8S ?=
 export FRR_K8S
+# What `make bench-load` is told, as `--services 10000 --daemons 5`.
+LOAD ?=
+# How many Services `make bench-peers` creates.
+SERVICES ?= 5000
 # What `make release` makes.
 export VERSION IMAGE DRY_RUN
 # What the tests run; set it to test another build.
 export CLARION_BIN ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/clarion
+# Where release builds are.
+RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 # Each test of test/envtest has a control plane of its own: about 0.5 GiB and, at its start, a core.
 TEST_THREADS ?= 3
 
@@ -46,7 +52,7 @@ lab: e2e-parts ## Bring up a network of FRR-K8s and FRR with Clarion, to look ar
 .PHONY: timeline
 timeline: e2e-parts ## Measure the time from a Service to a route, Clarion's part and FRR-K8s's; needs root
 	cargo build --release --package clarion --package clarion-e2e --bins
-	@CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/timeline,$(CLARION_BIN))
+	@CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/timeline
 
 .PHONY: e2e-parts
 e2e-parts:
@@ -102,9 +108,18 @@ release: $(if $(DRY_RUN),build) ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 o
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests
 	cargo build --release --package clarion --package clarion-bench --bins
 	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
-	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/latency,$(CLARION_BIN))
-	RUST_LOG=info CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/pending,$(CLARION_BIN))
-	CLARION_BIN=$(subst /debug/,/release/,$(CLARION_BIN)) $(subst /debug/clarion,/release/commands,$(CLARION_BIN))
+	@for program in growth latency pending commands figures; do \
+	  RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/$$program; done
+
+.PHONY: bench-load
+bench-load: tools ## Measure a large cluster at rest and under load; LOAD="--services 10000" for another one
+	cargo build --release --package clarion --package clarion-bench --bins
+	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/load $(LOAD)
+
+.PHONY: bench-peers
+bench-peers: tools ## Measure Clarion and MetalLB one after the other, in about half an hour; SERVICES=500 for fewer
+	cargo build --release --package clarion --package clarion-bench --bins
+	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/peers $(SERVICES)
 
 .PHONY: image
 image: ## Build the container image, if buildah is there; else the static binary alone

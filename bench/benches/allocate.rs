@@ -1,13 +1,11 @@
 //! The allocator alone: filling a pool, doing nothing, one more Service, and how the time grows with what users write.
 
-mod worlds;
-
 use std::hint::black_box;
 
 use clarion_api::{AddressReservationSpec, LoadBalancerPoolSpec, reservation::AddressReservationStatus};
+use clarion_bench::worlds::{custom, from, object, services};
 use clarion_core::{Findings, World, allocate::allocate, config, world::Custom};
 use serde_json::json;
-use worlds::{custom, from, object, services};
 
 fn main() {
     divan::main();

@@ -1,11 +1,9 @@
 //! What the allocator takes beside the World: see "max alloc", the most that was allocated at one time.
 
-mod worlds;
-
 use std::hint::black_box;
 
+use clarion_bench::worlds::services;
 use clarion_core::{Findings, allocate::allocate, config};
-use worlds::services;
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();

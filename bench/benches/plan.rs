@@ -1,11 +1,9 @@
 //! How long a plan takes, by Services and nodes, with nothing to be done, with one thing and with everything to be done.
 
-mod worlds;
-
 use std::hint::black_box;
 
-use clarion_core::{World, plan, replay};
-use worlds::{add_cluster, change_hold_time, world, world_of_racks, world_with_local};
+use clarion_bench::worlds::{add_cluster, change_hold_time, settled, world, world_of_racks, world_with_local};
+use clarion_core::plan;
 
 fn main() {
     divan::main();
@@ -36,6 +34,14 @@ fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usi
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 
+/// Fifty Services come while everything else is done: by Services and nodes.
+#[divan::bench(args = [(5_000, 1_000), (10_000, 1_000), (50_000, 100)], sample_count = 5)]
+fn fifty_more(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
+    let mut world = settled(world(services, nodes));
+    (0..50).for_each(|n| add_cluster(&mut world, &format!("late{n}"), [10, 200, 0, n].into()));
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
 /// A hold time changes, which every object of the session has: the first of all the plans that it takes.
 #[divan::bench(args = [(100, 5_000), (1_000, 5_000)], sample_count = 10)]
 fn hold_time(bencher: divan::Bencher, (nodes, services): (usize, usize)) {
@@ -49,12 +55,4 @@ fn hold_time(bencher: divan::Bencher, (nodes, services): (usize, usize)) {
 fn beside_others(bencher: divan::Bencher, users: usize) {
     let world = settled(world_of_racks(5_000, 1_000, 20, users));
     bencher.bench_local(|| black_box(plan(black_box(&world))));
-}
-
-/// The world in which everything has been written.
-fn settled(mut world: World) -> World {
-    if let Err(error) = replay::settle(&mut world) {
-        unreachable!("{error}");
-    }
-    world
 }

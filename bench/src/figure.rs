@@ -72,7 +72,8 @@ impl Figure {
 }
 
 /// Three digits, or all of those before the point.
-fn rounded(number: f64) -> String {
+#[must_use]
+pub fn rounded(number: f64) -> String {
     let decimals = if number.fract() == 0.0 || number >= 100.0 {
         0
     } else if number >= 10.0 {

@@ -1,12 +1,30 @@
 //! What the programs that measure have in common: figures beside what they are to reach, latencies, and what a watch sees.
 
+mod chart;
+mod churn;
+mod contents;
 mod figure;
+mod fleet;
 mod latency;
+mod ledger;
+mod machine;
+mod outside;
 mod seen;
+mod wire;
+pub mod worlds;
+mod writes;
 
-pub use figure::{Bound, Figure, Recorded, recorded};
+pub use chart::{Chart, Growth, Series};
+pub use churn::{Action, Churn};
+pub use figure::{Bound, Figure, Recorded, recorded, rounded};
+pub use fleet::{Change, Done, Fleet, Labels, Told};
 pub use latency::Latencies;
-pub use seen::{Seen, first};
+pub use ledger::{Absence, Gone, Ledger, Sightings, Times, Way};
+pub use machine::Machine;
+pub use outside::Outside;
+pub use seen::{Seen, first, with_address};
+pub use wire::{Listed, Meter, News, Traffic, Wire};
+pub use writes::{State, Write, Writes};
 
 /// Whatever goes wrong ends the program.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,8 +1,9 @@
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Service;
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
 use tokio::{
@@ -37,6 +38,15 @@ where
         }
     });
     Seen(receiver)
+}
+
+/// Watches Services; each that has an address is a fact.
+pub fn with_address(services: &Api<Service>) -> Seen {
+    first(services.clone(), |service: &Service| {
+        let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let has = status.and_then(|status| status.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty());
+        has.then(|| service.name_any()).into_iter().collect()
+    })
 }
 
 impl Seen {

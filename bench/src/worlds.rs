@@ -1,11 +1,10 @@
 //! Worlds of any size.
-#![allow(dead_code, reason = "each bench uses a part")]
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    World,
+    World, replay,
     world::{
         Configuration, Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service,
     },
@@ -13,16 +12,22 @@ use clarion_core::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+/// An object at its first version.
+#[must_use]
 pub fn object<T>(name: ObjectName, value: T) -> Object<T> {
     let meta =
         Meta { uid: name.to_string(), name, resource_version: "1".to_owned(), generation: Some(1), ..Meta::default() };
     Object { meta, value }
 }
 
+/// One of Clarion's objects, without status.
+#[must_use]
 pub fn custom<Spec, Status>(name: &str, spec: Spec) -> Object<Custom<Spec, Status>> {
     object(ObjectName::cluster(name), Custom { spec: Ok(spec), status: None })
 }
 
+/// So many Services that wait for an address, with two ready endpoints each, so many nodes, and one pool, peer and advertisement.
+#[must_use]
 pub fn world(services: usize, nodes: usize) -> World {
     let pool: LoadBalancerPoolSpec = from(json!({"addresses": ["10.0.0.0/8"]}));
     let peer: RouterPeerSpec = from(json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}));
@@ -55,6 +60,7 @@ pub fn world(services: usize, nodes: usize) -> World {
 }
 
 /// The same with Services of the policy Local beside the others, each with an endpoint on one node: the nodes take turns.
+#[must_use]
 pub fn world_with_local(nodes: usize, cluster: usize, local: usize) -> World {
     let mut world = world(cluster, nodes);
     (0..local).for_each(|n| add_local(&mut world, &format!("l{n}"), n % nodes.max(1)));
@@ -95,6 +101,7 @@ pub fn change_hold_time(world: &mut World) {
 
 /// A cluster of racks, each with a router of its own, and FRRConfigurations of users: for each rack the underlay, and others
 /// with a session and some prefixes, of which every tenth is at odds with ours.
+#[must_use]
 pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize) -> World {
     let mut world = world(services, nodes);
     let labelled = world.nodes.iter().cloned().enumerate().map(|(n, mut node)| {
@@ -136,11 +143,14 @@ fn new_service() -> Service {
     }
 }
 
+/// Reads a constant.
+#[must_use]
 pub fn from<T: DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap_or_else(|error| unreachable!("the text is a constant: {error}"))
 }
 
 /// Services that were created in an order that is not that of their names, in one pool of 2^17 addresses.
+#[must_use]
 pub fn services(count: usize, with_address: impl Fn(usize) -> bool) -> World {
     let pool: LoadBalancerPoolSpec = from(json!({"addresses": ["10.0.0.0/15"]}));
     let services = (0..count).map(|n| {
@@ -163,4 +173,13 @@ pub fn services(count: usize, with_address: impl Fn(usize) -> bool) -> World {
         service
     });
     World { services: services.collect(), pools: [custom("pool", pool)].into_iter().collect(), ..World::default() }
+}
+
+/// The world in which everything has been written.
+#[must_use]
+pub fn settled(mut world: World) -> World {
+    if let Err(error) = replay::settle(&mut world) {
+        unreachable!("{error}");
+    }
+    world
 }

@@ -1,0 +1,152 @@
+use std::path::Path;
+
+use plotters::prelude::{
+    ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoLogRange as _, LineSeries, PathElement, RGBColor,
+    SVGBackend, SeriesLabelPosition, WHITE,
+};
+
+use crate::Result;
+
+/// The colours of the series, in their order.
+const COLOURS: [RGBColor; 3] = [RGBColor(0x11, 0x55, 0xcc), RGBColor(0xcc, 0x55, 0x00), RGBColor(0x22, 0x88, 0x44)];
+const SIZE: (u32, u32) = (840, 400);
+
+/// Numbers that stay as they are until the next point, drawn over time.
+#[derive(Clone, Copy, Debug)]
+pub struct Chart<'a> {
+    /// What it shows.
+    pub title: &'a str,
+    /// What is told from left to right.
+    pub x: &'a str,
+    /// What is told upwards.
+    pub y: &'a str,
+    /// Where both axes end; they begin at nothing.
+    pub end: (f64, f64),
+}
+
+/// What one line of a [`Chart`] shows.
+#[derive(Clone, Debug)]
+pub struct Series<'a> {
+    /// Its name in the legend.
+    pub name: &'a str,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Chart<'_> {
+    /// Writes it as SVG.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn draw(&self, path: &Path, series: &[Series<'_>; 2]) -> Result<()> {
+        let area = SVGBackend::new(path, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let (right, top) = self.end;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(self.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            // What is at its most is to be told from the frame.
+            .build_cartesian_2d(0.0..right, 0.0..1.08 * top)?;
+        let whole = |number: &f64| format!("{number:.0}");
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .max_light_lines(0)
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .x_label_formatter(&whole)
+            .y_label_formatter(&whole)
+            .draw()?;
+        for (series, colour) in series.iter().zip(COLOURS) {
+            let style = colour.stroke_width(2);
+            chart
+                .draw_series(LineSeries::new(steps(&series.points, right), style))?
+                .label(series.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE.filled())
+            .draw()?;
+        Ok(area.present()?)
+    }
+}
+
+/// How something grows with something else, both axes logarithmic: what is proportional is a straight line at 45°.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth<'a> {
+    /// What it shows.
+    pub title: &'a str,
+    /// What is told from left to right.
+    pub x: &'a str,
+    /// What is told upwards.
+    pub y: &'a str,
+}
+
+impl Growth<'_> {
+    /// Writes it as SVG.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn draw(&self, path: &Path, series: &[Series<'_>]) -> Result<()> {
+        let area = SVGBackend::new(path, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let points = || series.iter().flat_map(|series| &series.points);
+        let decades = |values: Vec<f64>| {
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
+            let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max).log10().ceil();
+            10_f64.powf(least)..10_f64.powf(most)
+        };
+        let x = decades(points().map(|(x, _)| *x).collect());
+        let y = decades(points().map(|(_, y)| *y).collect());
+        let mut chart = ChartBuilder::on(&area)
+            .caption(self.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            .build_cartesian_2d(x.log_scale(), y.log_scale())?;
+        let plain = |number: &f64| format!("{number}");
+        chart
+            .configure_mesh()
+            .max_light_lines(0)
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .x_label_formatter(&plain)
+            .y_label_formatter(&plain)
+            .draw()?;
+        for (series, colour) in series.iter().zip(COLOURS) {
+            let style = colour.stroke_width(2);
+            chart
+                .draw_series(LineSeries::new(series.points.iter().copied(), style))?
+                .label(series.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+            chart.draw_series(series.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE.filled())
+            .draw()?;
+        Ok(area.present()?)
+    }
+}
+
+/// The points of a line that goes up and down only where something changes, and on to the end.
+fn steps(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
+    let changes = points.iter().map(|(x, _)| *x).skip(1).chain([end]);
+    points.iter().zip(changes).flat_map(|((x, y), next)| [(*x, *y), (next, *y)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stays_until_the_next_one() {
+        let steps = steps(&[(0.0, 5.0), (1.0, 0.0), (3.0, 5.0)], 4.0);
+        assert_eq!(steps, [(0.0, 5.0), (1.0, 5.0), (1.0, 0.0), (3.0, 0.0), (3.0, 5.0), (4.0, 5.0)]);
+    }
+}
