@@ -90,7 +90,8 @@ impl<'w> Composer<'w, '_> {
         for group in groups {
             let known = Routes::of(&group.layers, vrf, key);
             let arriving = new_on(base, |prefix| known.get(prefix).is_some());
-            let lost = known.iter().filter(|(prefix, _)| has_relative(**prefix, &arriving) && is_lost(prefix));
+            // What stays is soon known; relatives are looked for at every length.
+            let lost = known.iter().filter(|(prefix, _)| is_lost(prefix) && has_relative(**prefix, &arriving));
             by_group.push((group, lost.map(|(prefix, attributes)| (*prefix, attributes)).collect::<Known>()));
             for index in &group.hosts {
                 let Some(host) = self.hosts.get(*index) else { continue };

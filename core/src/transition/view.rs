@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     rc::Rc,
 };
 
@@ -79,15 +79,21 @@ impl<'a> View<'a> {
     }
 
     fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+        let suspects: Vec<usize> = suspects.collect();
+        let lists = |group: &usize| self.rows(*group).map(|(_, row)| &row.old).collect::<Vec<&Facts<'a>>>();
+        let disputed = disputed(suspects.iter().flat_map(lists));
+        if disputed.is_empty() {
+            return BTreeSet::new();
+        }
         // Many groups share their larger objects.
         let mut known: HashMap<(Id, Id), bool> = HashMap::new();
         let mut broken = |group: &usize| {
-            let lists: Vec<&Facts> = self.rows(*group).map(|(_, row)| &row.old).collect();
+            let lists: Vec<&Facts> = lists(group).into_iter().filter(|list| disputed.contains(&list.id())).collect();
             let mut pairs =
                 lists.iter().enumerate().flat_map(|(n, one)| lists.iter().skip(n + 1).map(move |o| (one, o)));
             pairs.any(|(one, other)| *known.entry((one.id(), other.id())).or_insert_with(|| one.contradicts(other)))
         };
-        suspects.filter(|group| broken(group)).collect()
+        suspects.into_iter().filter(|group| broken(group)).collect()
     }
 
     fn rows(&self, group: usize) -> impl Iterator<Item = (&Name, &Row<'a>)> {
@@ -133,6 +139,23 @@ impl<'a> View<'a> {
             groups.into_iter().filter(move |group| !step.is_safe_for(*group))
         })
     }
+}
+
+/// Those of the lists that speak of something of which another says something else. Where nothing changes but what there is, as
+/// when Services come and go, there are none, however many lists there are.
+fn disputed<'f, 'a: 'f>(lists: impl Iterator<Item = &'f Facts<'a>>) -> HashSet<Id<'a>> {
+    let lists: HashMap<Id, &Facts> = lists.map(|list| (list.id(), list)).collect();
+    let mut said: HashMap<Key, Value> = HashMap::new();
+    let facts = || lists.values().flat_map(|list| list.iter());
+    let keys: HashSet<Key> = facts()
+        .filter(|(key, value)| said.insert(*key, *value).is_some_and(|before| before != *value))
+        .map(|(key, _)| *key)
+        .collect();
+    if keys.is_empty() {
+        return HashSet::new();
+    }
+    let speaks = |list: &&Facts<'a>| list.iter().any(|(key, _)| keys.contains(key));
+    lists.values().copied().filter(speaks).map(Facts::id).collect()
 }
 
 /// The objects of one group at once, with whether they are the one that changes.
