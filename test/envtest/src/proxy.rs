@@ -27,7 +27,7 @@ pub enum Action {
     /// Answers with this status instead of passing it on.
     Refuse(u16),
     /// Answers with 429 and so many seconds in `Retry-After`, as the API server's priority and fairness does.
-    Reject(u32),
+    Reject(u64),
 }
 
 type Decide = dyn Fn(&Method, &Uri) -> Action + Send + Sync;

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 
 const SERVICES: usize = 300;
-/// What is asked for in seconds.
-const WAIT: u32 = 2;
+/// What is asked for.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// What the API server's priority and fairness has no place for is answered at once, with 429 and `Retry-After`.
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn an_api_server_that_asks_to_wait_is_left_alone_until_then() {
         let mut seen = seen.lock().unwrap();
         let now = Instant::now();
         seen.push(now);
-        if now < seen[0] + Duration::from_millis(500) { Action::Reject(WAIT) } else { Action::Pass }
+        if now < seen[0] + WAIT { Action::Reject(WAIT.as_secs()) } else { Action::Pass }
     })
     .await
     .unwrap();
@@ -44,6 +44,6 @@ async fn an_api_server_that_asks_to_wait_is_left_alone_until_then() {
     .unwrap();
     let patches = patches.lock().unwrap().clone();
     // Those that were under way when the first answer came are rejected too.
-    let early = patches.iter().filter(|at| **at < patches[0] + Duration::from_secs(u64::from(WAIT))).count();
+    let early = patches.iter().filter(|at| **at < patches[0] + WAIT).count();
     assert!(early <= crowd::IN_FLIGHT, "{early} writes were sent while the API server asked to wait");
 }

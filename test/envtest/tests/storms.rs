@@ -38,8 +38,6 @@ use crate::cluster::{Cluster, addresses, object};
 const EXPIRY: Duration = Duration::from_secs(10);
 /// Endpoints that change a second.
 const FLAPS_PER_SECOND: u32 = 50;
-/// Before it is judged whether all is calm, nothing may have changed for so long.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// Everything is looked at so often at most.
 const POLL: Duration = Duration::from_millis(300);
@@ -85,23 +83,19 @@ impl Storm {
         wait::until_within(wait::PATIENCE * 10, what, async || self.is_as_expected(announced, sessions_of_node).await)
             .await
             .unwrap();
-        let mut before = self.versions().await.unwrap();
-        wait::until_within(wait::PATIENCE * 10, "a quiet moment", async || {
-            sleep(QUIET).await;
-            let now = self.versions().await.map_err(|error| error.to_string())?;
-            let same = now == before;
-            before = now;
-            if same { Ok(()) } else { Err("something is still written".to_owned()) }
+        wait::until_within(wait::PATIENCE * 10, "calm", async || {
+            let before = self.versions().await.map_err(|error| error.to_string())?;
+            sleep(self.calm).await;
+            let after = self.versions().await.map_err(|error| error.to_string())?;
+            let changed: Vec<_> = after.iter().filter(|(name, version)| before.get(*name) != Some(version)).collect();
+            if changed.is_empty() && after.len() == before.len() {
+                Ok(())
+            } else {
+                Err(format!("written: {changed:?}"))
+            }
         })
         .await
         .unwrap();
-        sleep(self.calm).await;
-        let after = self.versions().await.unwrap();
-        let changed: Vec<_> = after.iter().filter(|(name, version)| before.get(*name) != Some(version)).collect();
-        assert!(
-            changed.is_empty() && after.len() == before.len(),
-            "{what}: written while nothing changes: {changed:?}"
-        );
         assert_eq!(*self.wrong.lock().unwrap(), Vec::<String>::new(), "{what}");
         assert_eq!(self.operator.process.exited().unwrap(), None, "{}", self.operator.process.log());
         println!("{what}: {:?}", self.operator.process.memory().unwrap());
