@@ -842,3 +842,23 @@ fn a_refusal_names_ten_pools_and_counts_the_rest() {
     assert!(message.starts_with("no IPv4 address: p00: disabled, p01: disabled"), "{message}");
     assert!(message.ends_with("p09: disabled, and 21 more"), "{message}");
 }
+
+#[test]
+fn who_has_an_address_gets_the_one_that_waits_for_its_sharer_too_when_that_comes() {
+    let mut world = world();
+    add(&mut world, "first", 1);
+    annotate(&mut world, "first", &[("allow-shared-ip", "k")]);
+    reservation(&mut world, "ns/any", json!({"poolName": "main", "serviceName": "first"}));
+    settle(&mut world);
+    assert_eq!(addresses(&world, "first"), ["10.0.0.0"]);
+    for (name, service) in [("second", "second"), ("third", "first")] {
+        let spec = json!({"poolName": "main", "serviceName": service, "addresses": ["10.0.0.2"]});
+        reservation(&mut world, &format!("ns/{name}"), spec);
+    }
+    settle(&mut world);
+    assert_eq!(addresses(&world, "first"), ["10.0.0.0"], "whether the two agree is not known yet");
+    add(&mut world, "second", 2);
+    annotate(&mut world, "second", &[("allow-shared-ip", "k")]);
+    settle(&mut world);
+    assert_eq!(addresses(&world, "first"), ["10.0.0.0", "10.0.0.2"]);
+}
