@@ -166,8 +166,9 @@ impl Content {
     /// Whether everything that the other announces is announced here, with whatever attributes.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let sessions = other.routers.iter().flat_map(|(vrf, r)| r.sessions.iter().map(move |(key, s)| (vrf, key, s)));
-        sessions.into_iter().all(|(vrf, key, theirs)| {
+        let mut sessions =
+            other.routers.iter().flat_map(|(vrf, r)| r.sessions.iter().map(move |(key, s)| (vrf, key, s)));
+        sessions.all(|(vrf, key, theirs)| {
             let ours = self.session(vrf, key);
             ours.is_some_and(|ours| theirs.routes.keys().all(|prefix| ours.routes.contains_key(prefix)))
         })

@@ -179,10 +179,12 @@ impl Loop {
         let now = Instant::now();
         let later = now + TURN;
         let Some(since) = state.dirty_since else { return later };
-        let share = match () {
-            () if state.only_reports || queue.is_pressed() => PLANNING_SHARE_PRESSED,
-            () if !queue.is_empty() => PLANNING_SHARE,
-            () => 0,
+        let share = if state.only_reports || queue.is_pressed() {
+            PLANNING_SHARE_PRESSED
+        } else if !queue.is_empty() {
+            PLANNING_SHARE
+        } else {
+            0
         };
         if let Some(next) = state.last_plan.map(|(at, took)| at + took * share).filter(|next| now < *next) {
             return next;

@@ -80,15 +80,12 @@ impl<'a> View<'a> {
 
     fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
         let suspects: Vec<usize> = suspects.collect();
-        let lists = |group: &usize| self.rows(*group).map(|(_, row)| &row.old).collect::<Vec<&Facts<'a>>>();
+        let lists = |group: &usize| self.rows(*group).map(|(_, row)| &row.old);
         let disputed = disputed(suspects.iter().flat_map(lists));
-        if disputed.is_empty() {
-            return BTreeSet::new();
-        }
         // Many groups share their larger objects.
         let mut known: HashMap<(Id, Id), bool> = HashMap::new();
         let mut broken = |group: &usize| {
-            let lists: Vec<&Facts> = lists(group).into_iter().filter(|list| disputed.contains(&list.id())).collect();
+            let lists: Vec<&Facts> = lists(group).filter(|list| disputed.contains(&list.id())).collect();
             let mut pairs =
                 lists.iter().enumerate().flat_map(|(n, one)| lists.iter().skip(n + 1).map(move |o| (one, o)));
             pairs.any(|(one, other)| *known.entry((one.id(), other.id())).or_insert_with(|| one.contradicts(other)))

@@ -13,13 +13,14 @@ use crate::bucket::Bucket;
 
 /// Writes of some kinds, which compete with each other and with no others.
 pub struct Lane {
-    window: Window,
+    /// How many may be in flight.
+    pub window: Window,
     tokens: Option<Bucket>,
     in_flight: usize,
     /// The next first.
     waiting: VecDeque<Write>,
-    /// Those that may not start before a time, by it and by their place.
-    aside: BTreeMap<(Instant, usize), Write>,
+    /// Those that may not start before a time.
+    aside: BTreeMap<Instant, Vec<Write>>,
     /// Since when there has been something to be written to an object that was not.
     since: HashMap<ObjectRef, Instant>,
 }
@@ -86,14 +87,14 @@ impl Lane {
         now: Instant,
         not_before: impl Fn(&ObjectRef) -> Option<Instant>,
     ) -> Result<Write, Option<Instant>> {
-        while let Some(entry) = self.aside.first_entry().filter(|entry| entry.key().0 <= now) {
-            self.waiting.push_front(entry.remove());
+        while let Some(entry) = self.aside.first_entry().filter(|entry| *entry.key() <= now) {
+            entry.remove().into_iter().for_each(|write| self.waiting.push_front(write));
         }
         self.window.admits(self.in_flight, now)?;
         while let Some(write) = self.waiting.pop_front() {
             let object = write.object();
             if let Some(until) = not_before(&object).filter(|until| *until > now) {
-                self.aside.insert((until, self.aside.len()), write);
+                self.aside.entry(until).or_default().push(write);
                 continue;
             }
             if let Some(Err(at)) = self.tokens.as_mut().map(|tokens| tokens.take(now)) {
@@ -104,22 +105,12 @@ impl Lane {
             self.in_flight += 1;
             return Ok(write);
         }
-        Err(self.aside.first_key_value().map(|((until, _), _)| *until))
+        Err(self.aside.first_key_value().map(|(until, _)| *until))
     }
 
-    /// A write has an outcome that says nothing of how busy the API server is.
+    /// A write that was taken has its outcome.
     pub fn settled(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
-    }
-
-    /// See [`Window::widen`].
-    pub fn widen(&mut self) {
-        self.window.widen();
-    }
-
-    /// See [`Window::narrow`].
-    pub fn narrow(&mut self, started: Instant, now: Instant, until: Option<Instant>) {
-        self.window.narrow(started, now, until);
     }
 }
 

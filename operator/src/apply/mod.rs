@@ -187,7 +187,7 @@ impl Queue {
         match error {
             None => {
                 debug!(%object, took_ms = took.as_millis(), "written");
-                lane.widen();
+                lane.window.widen();
                 world.refused.remove(&object);
                 self.pauses.remove(&object);
                 if let Some((uid, event)) = event {
@@ -198,7 +198,7 @@ impl Queue {
                 info!(%object, error = failure.message, cause = ?failure.cause, "not written");
                 let asked = failure.retry_after.map(|wait| now + jittered(wait));
                 if failure.cause == Cause::Busy {
-                    lane.narrow(started, now, asked);
+                    lane.window.narrow(started, now, asked);
                 }
                 let pause = self.pauses.entry(object.clone()).or_insert(Pause { failures: 0, until: now });
                 pause.until = asked.unwrap_or_else(|| now + backoff(failure.cause, pause.failures));
