@@ -1,8 +1,11 @@
 use std::path::Path;
 
-use plotters::prelude::{
-    ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoLogRange as _, LineSeries, PathElement, RGBColor,
-    SVGBackend, SeriesLabelPosition, WHITE,
+use plotters::{
+    coord::Shift,
+    prelude::{
+        Cartesian2d, ChartBuilder, ChartContext, Circle, Color as _, DrawingArea, IntoDrawingArea as _,
+        IntoLogRange as _, LineSeries, PathElement, RGBColor, Ranged, SVGBackend, SeriesLabelPosition, WHITE,
+    },
 };
 
 use crate::Result;
@@ -39,14 +42,9 @@ impl Chart<'_> {
     /// # Errors
     /// If the file can't be written.
     pub fn draw(&self, path: &Path, series: &[Series<'_>; 2]) -> Result<()> {
-        let area = SVGBackend::new(path, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
+        let area = empty(path)?;
         let (right, top) = self.end;
-        let mut chart = ChartBuilder::on(&area)
-            .caption(self.title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(64)
+        let mut chart = framed(&area, self.title)
             // What is at its most is to be told from the frame.
             .build_cartesian_2d(0.0..right, 0.0..1.08 * top)?;
         let whole = |number: &f64| format!("{number:.0}");
@@ -59,18 +57,7 @@ impl Chart<'_> {
             .x_label_formatter(&whole)
             .y_label_formatter(&whole)
             .draw()?;
-        for (series, colour) in series.iter().zip(COLOURS) {
-            let style = colour.stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(steps(&series.points, right), style))?
-                .label(series.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE.filled())
-            .draw()?;
+        draw_lines(&mut chart, series.iter().map(|series| (series.name, steps(&series.points, right))))?;
         Ok(area.present()?)
     }
 }
@@ -92,8 +79,7 @@ impl Growth<'_> {
     /// # Errors
     /// If the file can't be written.
     pub fn draw(&self, path: &Path, series: &[Series<'_>]) -> Result<()> {
-        let area = SVGBackend::new(path, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
+        let area = empty(path)?;
         let points = || series.iter().flat_map(|series| &series.points);
         let decades = |values: Vec<f64>| {
             let least = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
@@ -102,12 +88,7 @@ impl Growth<'_> {
         };
         let x = decades(points().map(|(x, _)| *x).collect());
         let y = decades(points().map(|(_, y)| *y).collect());
-        let mut chart = ChartBuilder::on(&area)
-            .caption(self.title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(64)
-            .build_cartesian_2d(x.log_scale(), y.log_scale())?;
+        let mut chart = framed(&area, self.title).build_cartesian_2d(x.log_scale(), y.log_scale())?;
         let plain = |number: &f64| format!("{number}");
         chart
             .configure_mesh()
@@ -117,21 +98,52 @@ impl Growth<'_> {
             .x_label_formatter(&plain)
             .y_label_formatter(&plain)
             .draw()?;
+        draw_lines(&mut chart, series.iter().map(|series| (series.name, series.points.clone())))?;
         for (series, colour) in series.iter().zip(COLOURS) {
-            let style = colour.stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(series.points.iter().copied(), style))?
-                .label(series.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
             chart.draw_series(series.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE.filled())
-            .draw()?;
         Ok(area.present()?)
     }
+}
+
+type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
+
+/// An empty picture in a file.
+fn empty(path: &Path) -> Result<Area<'_>> {
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    Ok(area)
+}
+
+/// What all charts have around them.
+fn framed<'a, 'p>(area: &'a Area<'p>, title: &str) -> ChartBuilder<'a, 'p, SVGBackend<'p>> {
+    let mut builder = ChartBuilder::on(area);
+    builder.caption(title, ("sans-serif", 18)).margin(12).x_label_area_size(44).y_label_area_size(64);
+    builder
+}
+
+/// Draws lines, each in a colour of its own, and a legend with their names.
+fn draw_lines<'s, 'p, X, Y>(
+    chart: &mut ChartContext<'p, SVGBackend<'p>, Cartesian2d<X, Y>>,
+    lines: impl Iterator<Item = (&'s str, Vec<(f64, f64)>)>,
+) -> Result<()>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    for ((name, points), colour) in lines.zip(COLOURS) {
+        let style = colour.stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(points, style))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.filled())
+        .draw()?;
+    Ok(())
 }
 
 /// The points of a line that goes up and down only where something changes, and on to the end.

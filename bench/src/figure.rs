@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
 };
 
-use clarion_envtest::repository;
+use clarion_envtest::target;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -94,23 +94,17 @@ pub fn rounded(number: f64) -> String {
 }
 
 fn path() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), PathBuf::from)
-        .join("figures.jsonl")
+    target().join("figures.jsonl")
 }
 
-/// What was recorded since the last call, which forgets it.
-#[derive(Debug)]
-pub struct Recorded(pub Vec<Figure>);
-
-/// Takes what was recorded; the latest of each name.
+/// Takes what was recorded since the last call, and forgets it; the latest of each name.
 ///
 /// # Errors
 /// If it can't be read.
-pub fn recorded() -> Result<Recorded> {
+pub fn recorded() -> Result<Vec<Figure>> {
     let path = path();
     if !path.exists() {
-        return Ok(Recorded(Vec::new()));
+        return Ok(Vec::new());
     }
     let mut figures: Vec<Figure> = Vec::new();
     for line in read_to_string(&path)?.lines() {
@@ -119,7 +113,7 @@ pub fn recorded() -> Result<Recorded> {
         figures.push(figure);
     }
     std::fs::remove_file(path)?;
-    Ok(Recorded(figures))
+    Ok(figures)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     contents::{Contents, prefixes},
+    locked,
     wire::{Meter, News, Traffic, Wire},
 };
 
@@ -78,7 +79,7 @@ struct Daemon {
 
 impl Daemon {
     fn merged(&self) -> MutexGuard<'_, Merged> {
-        self.merged.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.merged)
     }
 
     fn done(&self) -> Done {
@@ -165,7 +166,7 @@ impl Task {
 
     fn merge(&mut self) {
         let outcome = self.node.merge();
-        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut merged = locked(&self.merged);
         if let Some(change) = merged.after(outcome, &mut self.node.withdrawn) {
             // Nobody listens: the fleet is about to end, and this with it.
             let _ = self.told.send(Told { daemon: self.number, at: Instant::now(), change });

@@ -4,6 +4,12 @@ use hdrhistogram::Histogram;
 
 use crate::Result;
 
+/// A duration in milliseconds.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    1000.0 * duration.as_secs_f64()
+}
+
 /// Many durations, as a histogram that keeps three digits of each.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);

@@ -16,9 +16,10 @@ mod writes;
 
 pub use chart::{Chart, Growth, Series};
 pub use churn::{Action, Churn};
-pub use figure::{Bound, Figure, Recorded, recorded, rounded};
+pub use contents::prefixes;
+pub use figure::{Bound, Figure, recorded, rounded};
 pub use fleet::{Change, Done, Fleet, Labels, Told};
-pub use latency::Latencies;
+pub use latency::{Latencies, milliseconds};
 pub use ledger::{Absence, Gone, Ledger, Sightings, Times, Way};
 pub use machine::Machine;
 pub use outside::Outside;
@@ -30,3 +31,8 @@ pub use writes::{State, Write, Writes};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// See [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a panic elsewhere has left is as good as anything.
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,9 +1,10 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use clarion_api::frr::FRRConfiguration;
+use clarion_envtest::crowd::addresses;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, ResourceExt as _};
@@ -12,6 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     contents::{Contents, prefixes},
     ledger::{Ledger, Times},
+    locked,
     wire::{Meter, News, Traffic, Wire},
 };
 
@@ -80,10 +82,6 @@ impl Outside {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn watch_services(mut wire: Wire<Service>, ledger: Arc<Mutex<Ledger>>) {
     while let Some((news, at)) = wire.next().await {
         let services = match news {
@@ -102,8 +100,7 @@ async fn watch_services(mut wire: Wire<Service>, ledger: Arc<Mutex<Ledger>>) {
 
 /// The prefix that the first address of a Service is announced as.
 fn prefix(service: &Service) -> Option<IpNet> {
-    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
-    Some(IpNet::from(ingress.first()?.ip.as_ref()?.parse::<std::net::IpAddr>().ok()?))
+    addresses(service).first().copied().map(IpNet::from)
 }
 
 async fn watch_configurations(mut wire: Wire<FRRConfiguration>, written: Arc<Mutex<Written>>) {

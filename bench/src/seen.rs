@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
+use clarion_envtest::crowd;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -43,8 +44,7 @@ where
 /// Watches Services; each that has an address is a fact.
 pub fn with_address(services: &Api<Service>) -> Seen {
     first(services.clone(), |service: &Service| {
-        let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let has = status.and_then(|status| status.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty());
+        let has = !crowd::addresses(service).is_empty();
         has.then(|| service.name_any()).into_iter().collect()
     })
 }

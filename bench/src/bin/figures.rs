@@ -1,9 +1,9 @@
 //! The table at the end of `make bench`: each figure that was measured, what it is to reach, and whether it does.
 
-use clarion_bench::{Recorded, Result, recorded};
+use clarion_bench::{Result, recorded};
 
 fn main() -> Result<()> {
-    let Recorded(figures) = recorded()?;
+    let figures = recorded()?;
     println!("\n{:<64} {:>16} {:>16} {:>6}", "figure", "to reach", "is", "ratio");
     for figure in &figures {
         println!("{}", figure.line());

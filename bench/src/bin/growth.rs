@@ -8,10 +8,10 @@ use std::{
 
 use clarion_api::LoadBalancerPoolSpec;
 use clarion_bench::{
-    Bound, Figure, Growth, Result, Series,
+    Bound, Figure, Growth, Result, Series, milliseconds, rounded,
     worlds::{self, settled},
 };
-use clarion_core::{Findings, allocate::allocate, config, plan};
+use clarion_core::{Findings, World, allocate::allocate, config, plan};
 use clarion_envtest::repository;
 use serde_json::json;
 
@@ -26,14 +26,12 @@ fn main() -> Result<()> {
     chart(&images.join("plan-services.svg"), "A plan with 100 nodes", "Services", SERVICES.map(|n| (n, FIXED.0, n)))?;
     chart(&images.join("plan-nodes.svg"), "A plan of 10,000 Services", "nodes", NODES.map(|n| (FIXED.1, n, n)))?;
 
-    let waiting = worlds::world(10_000, 100);
-    figure("a plan, 10,000 Services x 100 nodes, all of them new", 25.0, median(|| drop(black_box(plan(&waiting)))))?;
-    let done = settled(waiting);
-    figure("a plan, 10,000 Services x 100 nodes, nothing new", 25.0, median(|| drop(black_box(plan(&done)))))?;
-    let waiting = worlds::world(100_000, 1_000);
-    figure("a plan, 100,000 Services x 1,000 nodes, all new", 1000.0, median(|| drop(black_box(plan(&waiting)))))?;
-    let done = settled(waiting);
-    figure("a plan, 100,000 Services x 1,000 nodes, nothing new", 1000.0, median(|| drop(black_box(plan(&done)))))?;
+    for (services, nodes, bound) in [(10_000, 100, 25.0), (100_000, 1_000, 1000.0)] {
+        let size = format!("{} Services x {} nodes", rounded(f64::from(services)), rounded(f64::from(nodes)));
+        let waiting = worlds::world(usize::try_from(services)?, usize::try_from(nodes)?);
+        figure(&format!("a plan, {size}, all new"), bound, time_of_plan(&waiting))?;
+        figure(&format!("a plan, {size}, nothing new"), bound, time_of_plan(&settled(waiting)))?;
+    }
 
     let mut world = worlds::services(16_000, |_| false);
     let pool: LoadBalancerPoolSpec = worlds::from(json!({"addresses": ["10.0.0.0/16"]}));
@@ -55,11 +53,11 @@ fn chart<const N: usize>(path: &Path, title: &str, x: &str, sizes: [(usize, usiz
         .map(|name| Series { name, points: Vec::with_capacity(N) });
     for (services, nodes, at) in sizes {
         let waiting = worlds::world(services, nodes);
-        let all = median(|| drop(black_box(plan(&waiting))));
+        let all = time_of_plan(&waiting);
         let mut world = settled(waiting);
-        let nothing = median(|| drop(black_box(plan(&world))));
+        let nothing = time_of_plan(&world);
         worlds::add_cluster(&mut world, "late", [10, 255, 255, 1].into());
-        let one = median(|| drop(black_box(plan(&world))));
+        let one = time_of_plan(&world);
         println!(
             "{services:>7} Services x {nodes:>5} nodes: all new {all:>8.1?}, one new {one:>8.1?}, nothing new {nothing:>8.1?}"
         );
@@ -69,6 +67,10 @@ fn chart<const N: usize>(path: &Path, title: &str, x: &str, sizes: [(usize, usiz
         }
     }
     Growth { title, x, y: "milliseconds" }.draw(path, &series)
+}
+
+fn time_of_plan(world: &World) -> Duration {
+    median(|| drop(black_box(plan(world))))
 }
 
 /// The median of a few times; each world is the same as before.
@@ -82,8 +84,4 @@ fn median(mut action: impl FnMut()) -> Duration {
         .collect();
     times.sort();
     times.get(ROUNDS / 2).copied().unwrap_or_default()
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    1000.0 * time.as_secs_f64()
 }

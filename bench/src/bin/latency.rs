@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use clarion_api::frr::FRRConfiguration;
-use clarion_bench::{Bound, Figure, Latencies, Result, Seen, first};
+use clarion_bench::{Bound, Figure, Latencies, Result, Seen, first, milliseconds, prefixes};
 use clarion_envtest::{ControlPlane, Operator, crowd};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -34,15 +34,11 @@ async fn main() -> Result<()> {
     crowd::create(&slices, (0..SERVICES).map(|n| crowd::slice(n, NODES))).await?;
     let services: Api<Service> = Api::default_namespaced(client.clone());
     let configurations: Api<FRRConfiguration> = Api::namespaced(client, "frr-k8s-system");
-    let mut seen = first(configurations.clone(), |object: &FRRConfiguration| {
-        let routers = object.spec.bgp.iter().flat_map(|bgp| &bgp.routers);
-        routers.flat_map(|router| router.prefixes.iter().cloned()).collect()
-    });
+    let mut seen = first(configurations.clone(), |object| prefixes(object).iter().map(ToString::to_string).collect());
 
     let bare = bare(&configurations, &services, &mut seen).await?;
     println!("bare writes: {bare}");
-    let mut operator =
-        Operator::start_with(&control_plane, &control_plane.operator_kubeconfig(), &["--lease-duration", "15s"])?;
+    let mut operator = Operator::start_as_shipped(&control_plane)?;
     operator.leading().await?;
     sleep(Duration::from_secs(1)).await;
     let clarion = clarion(&services, &mut seen).await?;
@@ -51,7 +47,7 @@ async fn main() -> Result<()> {
     println!("Clarion's median is {:.2} times that of the bare writes", ratio(50.0));
     for (percent, bound) in [(50.0, 25.0), (99.0, 100.0)] {
         let name = format!("one Service created -> in an FRRConfiguration, p{percent}");
-        let reached = 1000.0 * clarion.percentile(percent).as_secs_f64();
+        let reached = milliseconds(clarion.percentile(percent));
         Figure::record(&name, "ms", Bound::AtMost(bound), reached)?;
     }
     Ok(())
@@ -102,9 +98,7 @@ async fn clarion(services: &Api<Service>, seen: &mut Seen) -> Result<Latencies> 
     let mut latencies = Vec::new();
     for service in services.list(&ListParams::default()).await? {
         // Which address is whose stands in the status.
-        let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
-        let prefix = ingress.filter_map(|ingress| ingress.ip.as_ref()).map(|address| format!("{address}/32")).next();
+        let prefix = crowd::addresses(&service).first().map(|address| format!("{address}/32"));
         let at = prefix.and_then(|prefix| arrived.get(&prefix)).ok_or("a Service has no address")?;
         let sent = sent.get(&service.name_any()).ok_or("a Service that nobody created")?;
         latencies.push(at.duration_since(*sent));

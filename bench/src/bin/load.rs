@@ -141,8 +141,7 @@ async fn while_saying<T>(what: impl Fn() -> String, work: impl Future<Output = T
 }
 
 async fn started(control_plane: &ControlPlane) -> Result<Operator> {
-    let kubeconfig = control_plane.operator_kubeconfig();
-    let mut operator = Operator::start_with(control_plane, &kubeconfig, &["--lease-duration", "15s"])?;
+    let mut operator = Operator::start_as_shipped(control_plane)?;
     while_saying(|| "the operator starts".to_owned(), operator.leading()).await?;
     Ok(operator)
 }

@@ -10,7 +10,9 @@
 use std::{ops::Range, time::Duration};
 
 use clarion_api::{frr::FRRConfiguration, names};
-use clarion_bench::{Chart, Latencies, Machine, Result, Series, State, Write, Writes, rounded, with_address};
+use clarion_bench::{
+    Chart, Latencies, Machine, Result, Series, State, Write, Writes, milliseconds, rounded, with_address,
+};
 use clarion_envtest::{ControlPlane, MetalLb, Operator, Process, crowd, repository};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -131,8 +133,7 @@ impl System {
 
 /// The operator, once it leads.
 async fn operator(control_plane: &ControlPlane) -> Result<Operator> {
-    let kubeconfig = control_plane.operator_kubeconfig();
-    let mut operator = Operator::start_with(control_plane, &kubeconfig, &["--lease-duration", "15s"])?;
+    let mut operator = Operator::start_as_shipped(control_plane)?;
     operator.leading().await?;
     Ok(operator)
 }
@@ -492,10 +493,6 @@ fn megabytes(bytes: usize) -> f64 {
 
 fn kilobytes(bytes: usize) -> f64 {
     bytes as f64 / 1e3
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    1000.0 * duration.as_secs_f64()
 }
 
 fn table(clarion: &Measured, metallb: &Measured) -> String {

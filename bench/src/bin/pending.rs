@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clarion_bench::{Bound, Figure, Result, Seen, first};
 use clarion_envtest::{ControlPlane, Operator, crowd};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[tokio::main]
 async fn main() -> Result<()> {
     let control_plane = ControlPlane::with_frr_k8s().await?;
-    control_plane.apply(&[serde_json::from_value(node())?]).await?;
+    crowd::create(&Api::<Node>::all(control_plane.client()), (0..1).map(crowd::node)).await?;
     let services: Api<Service> = Api::namespaced(control_plane.client(), "default");
     println!("creating {SERVICES} Services");
     crowd::create(&services, (0..SERVICES).map(crowd::service)).await?;
@@ -41,8 +41,7 @@ async fn main() -> Result<()> {
         }
         let mut seen = with_address(&services);
         let started = Instant::now();
-        let mut operator =
-            Operator::start_with(&control_plane, &control_plane.operator_kubeconfig(), &["--lease-duration", "15s"])?;
+        let mut operator = Operator::start_as_shipped(&control_plane)?;
         let (_, first) = seen.next(PATIENCE).await?;
         let last = seen.take(SERVICES - 1, PATIENCE).await?.last().map_or(first, |(_, at)| *at);
         operator.process.signal("TERM")?;
@@ -69,11 +68,6 @@ fn ready(operator: &Operator) -> Result<String> {
     let log = operator.process.log();
     let line = log.lines().find(|line| line.contains("ready: ")).ok_or("it never said that it is ready")?;
     Ok(line.split_once("ready: ").map(|(_, rest)| rest.to_owned()).unwrap_or_default())
-}
-
-fn node() -> Value {
-    let name = crowd::node_name(0);
-    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}})
 }
 
 async fn patch(services: &Api<Service>, n: usize, status: Value) -> Result<()> {

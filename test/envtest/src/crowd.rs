@@ -1,6 +1,6 @@
 //! Large clusters: many Nodes, Services and EndpointSlices, created as fast as the API server takes them, or at a rate.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use clarion_api::names;
 use futures::{StreamExt as _, stream};
@@ -102,6 +102,14 @@ pub fn service_of(n: usize, class: Option<&str>) -> Result<Service, Error> {
 #[must_use]
 pub fn service_name(n: usize) -> String {
     format!("crowd-{n}")
+}
+
+/// The addresses that a Service has.
+#[must_use]
+pub fn addresses(service: &Service) -> Vec<IpAddr> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
+    ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
 }
 
 /// The EndpointSlice of the Service of this number, with a ready endpoint on each of two nodes of so many.

@@ -30,7 +30,7 @@ pub use metallb::MetalLb;
 pub use operator::Operator;
 pub use process::{Memory, Process};
 pub use proxy::{Action, Proxy};
-pub use tools::{repository, tools};
+pub use tools::{repository, target, tools};
 pub use webhook::Webhook;
 
 /// Why a component could not be started or used.

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{ControlPlane, Error, Process, control_plane::free_port, repository};
+use crate::{ControlPlane, Error, Process, control_plane::free_port, repository, target};
 
 /// The operator, as a process of its own.
 #[derive(Debug)]
@@ -24,6 +24,14 @@ impl Operator {
     /// If it can't be built or started.
     pub fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
         Self::start_with(control_plane, &control_plane.operator_kubeconfig(), &[])
+    }
+
+    /// Starts the operator with the Lease that it has by default, as that ServiceAccount. For what lasts, or is measured.
+    ///
+    /// # Errors
+    /// If it can't be built or started.
+    pub fn start_as_shipped(control_plane: &ControlPlane) -> Result<Self, Error> {
+        Self::start_with(control_plane, &control_plane.operator_kubeconfig(), &["--lease-duration", "15s"])
     }
 
     /// Starts the operator with another kubeconfig and further arguments.
@@ -79,9 +87,7 @@ impl Operator {
             if !output.status.success() {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned());
             }
-            let target =
-                std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
-            Ok(target.join(if release { "release" } else { "debug" }).join("clarion"))
+            Ok(target().join(if release { "release" } else { "debug" }).join("clarion"))
         });
         built.clone().map_err(|error| Error::Command("cargo build".to_owned(), error))
     }

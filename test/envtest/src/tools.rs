@@ -12,6 +12,12 @@ pub fn repository() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
+/// Where cargo puts what it builds of the repository.
+#[must_use]
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
 /// The directory with a component's binaries, built first if need be: see `test/tools/build`. `kubernetes 1.31` is that of a
 /// version.
 ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_api::{AddressReservation, LoadBalancerPool};
-use clarion_envtest::{Operator, wait};
+use clarion_envtest::{Operator, crowd, wait};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api, ResourceExt as _,
@@ -308,5 +308,5 @@ async fn quotas_hold_and_reservations_wait_and_say_for_whom() {
     delete(&cluster, "a").await;
     cluster.becomes("lbres", "waits", "Ready", "True", "Reserved").await;
     let service = cluster.services().get("b").await.unwrap();
-    assert!(service.name_any() == "b" && crate::cluster::addresses(&service).is_empty(), "the reservation was first");
+    assert!(service.name_any() == "b" && crowd::addresses(&service).is_empty(), "the reservation was first");
 }

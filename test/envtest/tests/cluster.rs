@@ -6,7 +6,7 @@ use std::{
 };
 
 use clarion_api::frr::{FRRConfiguration, FRRNodeState};
-use clarion_envtest::{ControlPlane, Operator, wait};
+use clarion_envtest::{ControlPlane, Operator, crowd::addresses, wait};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, ResourceExt as _,
@@ -232,12 +232,6 @@ impl Cluster {
         .await
         .unwrap();
     }
-}
-
-pub fn addresses(service: &Service) -> Vec<IpAddr> {
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
-    ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
 }
 
 pub fn prefixes(configuration: &FRRConfiguration) -> Vec<String> {

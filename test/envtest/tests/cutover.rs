@@ -17,7 +17,7 @@ use clarion_core::{
     admit::{self, Attributes, Named},
     world::ObjectName,
 };
-use clarion_envtest::{ControlPlane, Daemon, MetalLb, Operator, manifests, wait};
+use clarion_envtest::{ControlPlane, Daemon, MetalLb, Operator, crowd::addresses, manifests, wait};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ipnet::IpNet;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
@@ -29,9 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::cluster::{
-    Cluster, addresses, advertisement, endpoints, host_prefix, node, object, peer, pool, prefixes, service,
-};
+use crate::cluster::{Cluster, advertisement, endpoints, host_prefix, node, object, peer, pool, prefixes, service};
 
 const NODES: [&str; 2] = ["node-a", "node-b"];
 

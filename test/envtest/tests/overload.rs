@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use clarion_envtest::{Action, Operator, Proxy, crowd};
+use clarion_envtest::{Action, Operator, Proxy, crowd, wait};
 use http::Method;
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ async fn an_api_server_that_asks_to_wait_is_left_alone_until_then() {
     .unwrap();
     let _operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &["--lease-duration", "15s"]).unwrap();
     let names: Vec<String> = (0..SERVICES).map(crowd::service_name).collect();
-    clarion_envtest::wait::until("all addresses", async || {
+    wait::until("all addresses", async || {
         let count = cluster.addresses().await.map_err(|error| error.to_string())?.len();
         if count == names.len() { Ok(()) } else { Err(format!("{count} of {}", names.len())) }
     })

@@ -32,7 +32,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, addresses, object};
+use crate::cluster::{Cluster, object};
 
 /// Watches expire so often.
 const EXPIRY: Duration = Duration::from_secs(10);
@@ -166,7 +166,7 @@ fn watch_addresses(services: Api<Service>) -> Arc<Mutex<Vec<String>>> {
                 Ok(Event::InitDone) => known.retain(|name, _| listed.contains(name)),
                 Ok(Event::Delete(service)) => drop(known.remove(&service.name_any())),
                 Ok(Event::InitApply(service) | Event::Apply(service)) => {
-                    let (name, now) = (service.name_any(), addresses(&service));
+                    let (name, now) = (service.name_any(), crowd::addresses(&service));
                     listed.insert(name.clone());
                     let shared =
                         known.iter().find(|(other, held)| **other != name && held.iter().any(|a| now.contains(a)));
