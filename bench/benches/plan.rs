@@ -42,6 +42,14 @@ fn fifty_more(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 
+/// One Service more doubles the number of cells: the first of all the plans that it takes.
+#[divan::bench(args = [(50_000, 100)], sample_count = 3)]
+fn more_cells(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
+    let mut world = settled(world(services, nodes));
+    add_cluster(&mut world, "late", [10, 200, 0, 1].into());
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
 /// A hold time changes, which every object of the session has: the first of all the plans that it takes.
 #[divan::bench(args = [(100, 5_000), (1_000, 5_000)], sample_count = 10)]
 fn hold_time(bencher: divan::Bencher, (nodes, services): (usize, usize)) {

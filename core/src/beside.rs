@@ -8,7 +8,7 @@
 //!   what it is to be. A node in this state does not lose anything by that: its daemon stands still.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -75,17 +75,22 @@ fn at_odds<'c>(
     let indices: BTreeMap<&str, usize> =
         hosts.list.iter().enumerate().map(|(index, host)| (host.name, index)).collect();
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let ours = ObjectName::default();
+    // Most objects say what others say too, to hosts that have the same from others.
+    let (mut specs, mut known) = (HashMap::new(), HashMap::new());
     // What is to stay as it is was agreed on.
     for (name, layer) in current.iter().filter(|(name, layer)| target.get(*name) != Some(layer)) {
-        let spec = layer.disputable().spec();
-        let ours = ObjectName::default();
-        let mut known: BTreeMap<usize, bool> = BTreeMap::new();
+        let content = Arc::as_ptr(&layer.content);
         for host in layer.hosts.iter() {
             let Some(index) = indices.get(host.as_str()) else { continue };
-            let Some(((set, _), others)) = others.of(*index).zip(others.beside(*index, true)) else { continue };
-            let differs = known.entry(set).or_insert_with(|| {
+            let Some(((set, all), others)) = others.of(*index).zip(others.beside(*index, true)) else { continue };
+            let differs = known.entry((content, set)).or_insert_with(|| {
+                if all.is_empty() {
+                    return false;
+                }
+                let spec = specs.entry(content).or_insert_with(|| layer.disputable().spec());
                 let mut merging = others.clone();
-                let added = merging.add(Named { name: &ours, spec: &spec });
+                let added = merging.add(Named { name: &ours, spec });
                 added.and_then(|()| merging.finish().map(drop)).is_err()
             });
             if *differs {

@@ -174,6 +174,15 @@ impl Content {
         })
     }
 
+    /// What is announced to whom, in words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let prefixes = self.prefixes().collect::<BTreeSet<_>>().len();
+        let sessions: Vec<_> = self.routers.values().flat_map(|r| r.sessions.keys().map(String::as_str)).collect();
+        let plural = if prefixes == 1 { "" } else { "es" };
+        format!("Announces {prefixes} prefix{plural} to {}", sessions.join(", "))
+    }
+
     /// Every prefix that is announced to anybody.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
@@ -185,13 +194,6 @@ impl Layer {
     #[must_use]
     pub fn new(hosts: BTreeSet<String>, content: Content) -> Self {
         Self { hosts: Arc::new(hosts), content: Arc::new(content) }
-    }
-
-    /// Whether everything that the other announces is announced here, and by all of its hosts.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        (Arc::ptr_eq(&self.hosts, &other.hosts) || self.hosts.is_superset(&other.hosts))
-            && (Arc::ptr_eq(&self.content, &other.content) || self.content.covers(&other.content))
     }
 
     /// Reads a spec. What Clarion never writes is passed over.
@@ -260,16 +262,11 @@ impl Layer {
         Self { hosts: Arc::clone(&self.hosts), content: Arc::new(content) }
     }
 
-    /// What the object is for, in words.
+    /// What the object is for, in words: this is what its content says, from so many nodes.
     #[must_use]
-    pub fn summary(&self) -> String {
-        let prefixes = self.content.prefixes().collect::<BTreeSet<_>>().len();
-        let sessions: Vec<_> =
-            self.content.routers.values().flat_map(|r| r.sessions.keys().map(String::as_str)).collect();
+    pub fn summary(&self, content: &str) -> String {
         let nodes = self.hosts.len();
-        let plural = |count: usize| if count == 1 { "" } else { "es" };
-        let s = if nodes == 1 { "" } else { "s" };
-        format!("Announces {prefixes} prefix{} to {} from {nodes} node{s}.", plural(prefixes), sessions.join(", "))
+        format!("{content} from {nodes} node{}.", if nodes == 1 { "" } else { "s" })
     }
 }
 

@@ -99,6 +99,12 @@ impl<'w> Others<'w> {
 }
 
 impl<'w> Set<'w> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.everywhere.is_none()
+    }
+
     fn new(here: &str, objects: impl Iterator<Item = (&'w Object<Configuration>, &'w Digest)>) -> Self {
         let (objects, elsewhere): (Vec<_>, Vec<_>) =
             objects.partition(|(object, _)| object.meta.name.namespace == here);

@@ -131,10 +131,10 @@ fn configurations(
         .filter(|(object, _)| object.kind == Kind::FRRConfiguration)
         .flat_map(|(object, intent)| {
             let there = current.get(&object.name.name).into_iter().flat_map(|layer| layer.hosts.iter());
-            there.chain(&intent.hosts)
+            there.chain(intent.hosts.iter())
         })
         .collect();
-    let mut writing = Writing { target, deadlines, summaries: HashMap::new() };
+    let mut writing = Writing { target, deadlines, summaries: HashMap::new(), covers: HashMap::new() };
     let mut writes = Vec::new();
     for (name, layer) in &next {
         let name = ObjectName::new(namespace, name);
@@ -155,8 +155,10 @@ fn configurations(
 struct Writing<'p> {
     target: &'p Layout,
     deadlines: &'p BTreeMap<&'p str, Timestamp>,
-    /// What objects are for, in words, by what they say and to how many hosts.
-    summaries: HashMap<(*const Content, usize), String>,
+    /// What objects are for, in words, by what they say.
+    summaries: HashMap<*const Content, String>,
+    /// Whether one content announces all that the other does.
+    covers: HashMap<[*const Content; 2], bool>,
 }
 
 impl Writing<'_> {
@@ -177,7 +179,7 @@ impl Writing<'_> {
         let mut labels = self.labels(&name.name);
         let mut annotations = self.annotations(layer);
         let Some(known) = known else {
-            return Some(ConfigurationWrite::Create { name, labels, annotations, spec: layer.spec() });
+            return Some(ConfigurationWrite::Create { name, labels, annotations, layer: layer.clone() });
         };
         // Labels and annotations of others stay.
         for (ours, there) in [(&mut labels, &known.meta.labels), (&mut annotations, &known.value.annotations)] {
@@ -196,13 +198,13 @@ impl Writing<'_> {
             ),
         });
         let precondition = Precondition::of(&known.meta);
-        let withdraws = !layer.covers(&known.value.layer);
+        let withdraws = self.withdraws(&known.value.layer, layer);
         Some(ConfigurationWrite::Update {
             name,
             precondition,
             labels,
             annotations,
-            spec: layer.spec(),
+            layer: layer.clone(),
             withdraws,
             event,
         })
@@ -227,10 +229,16 @@ impl Writing<'_> {
         labels
     }
 
+    /// Whether an object that becomes what it is to be stops to announce anything to anybody.
+    fn withdraws(&mut self, old: &Layer, new: &Layer) -> bool {
+        let pair = [new, old].map(|layer| Arc::as_ptr(&layer.content));
+        let is_for_all = Arc::ptr_eq(&new.hosts, &old.hosts) || new.hosts.is_superset(&old.hosts);
+        !is_for_all || !*self.covers.entry(pair).or_insert_with(|| new.content.covers(&old.content))
+    }
+
     fn annotations(&mut self, layer: &Layer) -> BTreeMap<String, String> {
-        let summary = self.summaries.entry((Arc::as_ptr(&layer.content), layer.hosts.len()));
-        let summary = summary.or_insert_with(|| layer.summary()).clone();
-        let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), summary)]);
+        let content = self.summaries.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| layer.content.summary());
+        let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), layer.summary(content))]);
         let recorded = hosts::record(layer.hosts.iter().map(String::as_str), self.deadlines);
         annotations.extend(recorded.map(|text| (names::DEADLINES_ANNOTATION.to_owned(), text)));
         annotations

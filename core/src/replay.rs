@@ -1,8 +1,9 @@
 //! What the world looks like after a write has landed: the API server's part, for when there is none.
 
-use clarion_api::{Condition, frr::FrrConfigurationSpec};
+use clarion_api::Condition;
 
 use crate::{
+    layer::Layer,
     plan,
     world::{Collection, Configuration, Custom, Meta, Object, ObjectName, World},
     write::{ConfigurationWrite, ObjectStatus, Write},
@@ -49,9 +50,9 @@ pub fn land(world: &mut World, write: &Write) {
             world.configurations.forget_deleted();
         }
         Write::Configuration(
-            ConfigurationWrite::Create { name, labels, annotations, spec }
-            | ConfigurationWrite::Update { name, labels, annotations, spec, .. },
-        ) => configuration(world, name, labels, annotations, spec),
+            ConfigurationWrite::Create { name, labels, annotations, layer }
+            | ConfigurationWrite::Update { name, labels, annotations, layer, .. },
+        ) => configuration(world, name, labels, annotations, layer),
         Write::ObjectStatus(write) => {
             let name = &write.object.name;
             match write.status.clone() {
@@ -70,13 +71,13 @@ fn configuration(
     name: &ObjectName,
     labels: &std::collections::BTreeMap<String, String>,
     annotations: &std::collections::BTreeMap<String, String>,
-    spec: &FrrConfigurationSpec,
+    layer: &Layer,
 ) {
     let known = world.configurations.get(name).map(|known| known.meta.clone());
     let mut meta = known.unwrap_or_else(|| Meta { name: name.clone(), uid: name.to_string(), ..Meta::default() });
     meta.labels.clone_from(labels);
     next_version(&mut meta);
-    let value = Configuration::new(name, labels, annotations.clone(), spec.clone());
+    let value = Configuration::new(name, labels, annotations.clone(), layer.spec());
     let object = world.share(Object { meta, value });
     world.configurations.watched(object);
 }

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{
-    Condition, advertisement::LoadBalancerAdvertisementStatus, frr::FrrConfigurationSpec, peer::RouterPeerStatus,
-    pool::LoadBalancerPoolStatus, reservation::AddressReservationStatus, status::Status,
+    Condition, advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
+    reservation::AddressReservationStatus, status::Status,
 };
 
 use crate::{
     finding::Reason,
+    layer::Layer,
     world::{Kind, Meta, ObjectName, ObjectRef},
 };
 
@@ -117,8 +118,8 @@ pub enum ConfigurationWrite {
         labels: BTreeMap<String, String>,
         /// Its annotations.
         annotations: BTreeMap<String, String>,
-        /// Its spec.
-        spec: FrrConfigurationSpec,
+        /// What it says, and to whom: its spec is [`Layer::spec`].
+        layer: Layer,
     },
     /// PUT.
     Update {
@@ -130,8 +131,8 @@ pub enum ConfigurationWrite {
         labels: BTreeMap<String, String>,
         /// Its annotations, those of others included.
         annotations: BTreeMap<String, String>,
-        /// Its spec.
-        spec: FrrConfigurationSpec,
+        /// What it says, and to whom: its spec is [`Layer::spec`].
+        layer: Layer,
         /// It no longer says all that it said, or no longer to all.
         withdraws: bool,
         /// What to tell those who follow the object's Events, once it is written.

@@ -1,6 +1,7 @@
 //! What our objects say now, by the hosts that they select.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
@@ -80,34 +81,46 @@ fn is_overlay(name: &str) -> bool {
 }
 
 /// The routes of one session, as several layers have them.
-pub struct Routes<'w>(Vec<&'w BTreeMap<IpNet, Attributes>>);
+pub struct Routes<'w> {
+    parts: Vec<&'w BTreeMap<IpNet, Attributes>>,
+    /// All of them together, once somebody asks for one and there are many parts.
+    together: OnceCell<HashMap<&'w IpNet, &'w Attributes>>,
+}
+
+/// A route is looked for in so many parts one by one.
+const FEW_PARTS: usize = 4;
 
 impl<'w> Routes<'w> {
     /// Those of the session with this key, the first layer's first.
     pub fn of(layers: &[&'w Layer], vrf: &str, key: &str) -> Self {
         let routes = layers.iter().filter_map(|layer| Some(&layer.content.session(vrf, key)?.routes));
-        Self(routes.filter(|routes| !routes.is_empty()).collect())
+        Self { parts: routes.filter(|routes| !routes.is_empty()).collect(), together: OnceCell::new() }
     }
 
     /// The attributes of a route.
     pub fn get(&self, prefix: &IpNet) -> Option<&'w Attributes> {
-        self.0.iter().find_map(|routes| routes.get(prefix))
+        if self.parts.len() <= FEW_PARTS {
+            return self.parts.iter().find_map(|routes| routes.get(prefix));
+        }
+        // Of those that several have, the first one's stays.
+        let together = || self.parts.iter().rev().copied().flatten().collect();
+        self.together.get_or_init(together).get(prefix).copied()
     }
 
     /// All of them; one that several layers have comes several times.
     pub fn iter(&self) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
-        self.0.iter().copied().flatten()
+        self.parts.iter().copied().flatten()
     }
 
     /// Those that cover a prefix, or that it covers. The prefix itself does not count.
     pub fn relatives(&self, prefix: IpNet) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
-        self.0.iter().copied().flat_map(move |routes| relatives(prefix, routes))
+        self.parts.iter().copied().flat_map(move |routes| relatives(prefix, routes))
     }
 
     /// The route that announces a prefix: the prefix itself, or the longest aggregate of it. Without what a drain, that may be
     /// over, has put on it.
     pub fn retained(&self, prefix: &IpNet) -> Option<(IpNet, Attributes)> {
-        if self.0.is_empty() {
+        if self.parts.is_empty() {
             return None;
         }
         let wider = std::iter::successors(Some(*prefix), IpNet::supernet);

@@ -90,8 +90,9 @@ impl<'w> Composer<'w, '_> {
         for group in groups {
             let known = Routes::of(&group.layers, vrf, key);
             let arriving = new_on(base, |prefix| known.get(prefix).is_some());
-            // What stays is soon known; relatives are looked for at every length.
-            let lost = known.iter().filter(|(prefix, _)| is_lost(prefix) && has_relative(**prefix, &arriving));
+            // Mostly nothing arrives. What stays is soon known; relatives are looked for at every length.
+            let known_here = known.iter().filter(|_| !arriving.is_empty());
+            let lost = known_here.filter(|(prefix, _)| is_lost(prefix) && has_relative(**prefix, &arriving));
             by_group.push((group, lost.map(|(prefix, attributes)| (*prefix, attributes)).collect::<Known>()));
             for index in &group.hosts {
                 let Some(host) = self.hosts.get(*index) else { continue };

@@ -1,16 +1,11 @@
 //! What an object says, in single statements that objects can share.
 
-use std::{
-    cmp::Ordering,
-    collections::HashSet,
-    hash::{Hash, Hasher},
-    iter,
-    rc::Rc,
-};
+use std::{cmp::Ordering, collections::HashSet};
 
 use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
 
+use super::list::{Id, List};
 use crate::layer::{Attributes, Content, Router, Session};
 
 /// What a statement is about.
@@ -30,7 +25,7 @@ pub enum Key<'a> {
     Route(Text<'a>, Text<'a>, IpNet),
 }
 
-/// A VRF, or the address or interface of a session. All routes of a session have the same, and [`Texts`] sees to it that so do
+/// A VRF, or the address or interface of a session. All routes of a session have the same, and [`Common`] sees to it that so do
 /// those of all contents: nearly always two are told to be equal by where they stand.
 #[derive(Clone, Copy, Debug, Eq, Hash)]
 pub struct Text<'a>(&'a str);
@@ -53,17 +48,29 @@ impl PartialOrd for Text<'_> {
     }
 }
 
-/// Equal texts, in one place.
+/// What contents have in common, in one place.
 #[derive(Default)]
-pub struct Texts<'a>(HashSet<&'a str>);
+pub struct Common<'a> {
+    texts: HashSet<&'a str>,
+    /// Shards say the same of their sessions.
+    sessions: HashSet<List<'a>>,
+}
 
-impl<'a> Texts<'a> {
-    fn get(&mut self, text: &'a str) -> Text<'a> {
-        let known = self.0.get(text).copied();
+impl<'a> Common<'a> {
+    fn text(&mut self, text: &'a str) -> Text<'a> {
+        let known = self.texts.get(text).copied();
         Text(known.unwrap_or_else(|| {
-            self.0.insert(text);
+            self.texts.insert(text);
             text
         }))
+    }
+
+    fn sessions(&mut self, list: List<'a>) -> List<'a> {
+        let known = self.sessions.get(&list).cloned();
+        known.unwrap_or_else(|| {
+            self.sessions.insert(list.clone());
+            list
+        })
     }
 }
 
@@ -85,32 +92,25 @@ pub enum Value<'a> {
 }
 
 /// A statement.
-type Fact<'a> = (Key<'a>, Value<'a>);
+pub type Fact<'a> = (Key<'a>, Value<'a>);
 
-/// Statements about different things, in their order. A copy is the same list.
-#[derive(Clone, Debug, Default)]
-pub struct Facts<'a>(Option<Rc<Vec<Fact<'a>>>>);
-
-/// What tells lists from each other without reading them, as long as they live.
-pub type Id<'a> = Option<*const Vec<Fact<'a>>>;
-
-/// A statement that is made, changed or left out.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// What it is about.
-    pub key: Key<'a>,
-    /// What is to be said.
-    pub new: Option<Value<'a>>,
+/// Everything that an object says. Shards of the same sessions differ in their routes alone, and say of the sessions the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Facts<'a> {
+    /// Of routers and their sessions.
+    pub sessions: List<'a>,
+    /// Of routes.
+    pub routes: List<'a>,
 }
 
 impl<'a> Facts<'a> {
     /// Takes a content apart.
-    pub fn of(content: &'a Content, texts: &mut Texts<'a>) -> Self {
+    pub fn of(content: &'a Content, common: &mut Common<'a>) -> Self {
         let routers: Vec<(Text, &Router)> =
-            content.routers.iter().map(|(vrf, router)| (texts.get(vrf), router)).collect();
+            content.routers.iter().map(|(vrf, router)| (common.text(vrf), router)).collect();
         let mut sessions: Vec<(Text, Text, &Session)> = Vec::new();
         for (vrf, router) in &routers {
-            sessions.extend(router.sessions.iter().map(|(key, session)| (*vrf, texts.get(key), session)));
+            sessions.extend(router.sessions.iter().map(|(key, session)| (*vrf, common.text(key), session)));
         }
         let routers = || routers.iter().copied();
         let sessions = || sessions.iter().copied();
@@ -128,150 +128,54 @@ impl<'a> Facts<'a> {
         facts.extend(sessions().filter_map(|(vrf, key, session)| {
             Some((Key::NextHop(vrf, key), Value::NextHop(session.next_hop.as_ref()?)))
         }));
-        for (vrf, key, session) in sessions() {
-            let routes = session.routes.iter();
-            facts.extend(routes.map(|(prefix, a)| (Key::Route(vrf, key, *prefix), Value::Attributes(a))));
-        }
-        Self::from(facts)
+        let routes: Vec<Fact> = sessions()
+            .flat_map(|(vrf, key, session)| {
+                let routes = session.routes.iter();
+                routes.map(move |(prefix, a)| (Key::Route(vrf, key, *prefix), Value::Attributes(a)))
+            })
+            .collect();
+        Self { sessions: common.sessions(facts.into()), routes: routes.into() }
     }
 
-    /// What several lists say together; where they contradict each other, the last one counts.
-    pub fn together<'f>(lists: impl Iterator<Item = &'f Self>) -> Self
-    where
-        'a: 'f,
-    {
-        let lists: Vec<&Self> = lists.filter(|list| !list.is_empty()).collect();
-        if let [alone] = lists.as_slice() {
-            return (*alone).clone();
+    /// Both lists.
+    pub fn lists(&self) -> [&List<'a>; 2] {
+        [&self.sessions, &self.routes]
+    }
+
+    /// What several objects say together; where they contradict each other, the last one counts.
+    pub fn together(all: &[&Self]) -> Self {
+        Self {
+            sessions: List::together(all.iter().map(|facts| &facts.sessions)),
+            routes: List::together(all.iter().map(|facts| &facts.routes)),
         }
-        let mut facts = lists.into_iter().flat_map(Self::iter).copied().collect::<Vec<Fact>>();
-        // Stable, and quick where sorted lists follow each other.
-        facts.sort_by_key(|(key, _)| *key);
-        facts.dedup_by(|later, earlier| {
-            let same = later.0 == earlier.0;
-            if same {
-                *earlier = *later;
-            }
-            same
-        });
-        Self::from(facts)
     }
 
     /// What is said here of all that is spoken of there.
     pub fn about(&self, there: &Self) -> Self {
-        let facts: Vec<Fact> = self
-            .aligned(there)
-            .filter_map(|(key, here, there)| here.filter(|_| there.is_some()).map(|v| (key, v)))
-            .collect();
-        Self::from(facts)
-    }
-
-    /// All that differs in the other list.
-    pub fn changes(&self, other: &Self) -> Vec<Change<'a>> {
-        if self.id() == other.id() {
-            return Vec::new();
-        }
-        let different = self.aligned(other).filter(|(_, old, new)| old != new);
-        different.map(|(key, _, new)| Change { key, new }).collect()
-    }
-
-    /// Whether the two say different things about the same.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        if self.id() == other.id() {
-            return false;
-        }
-        let (small, large) = if self.len() < other.len() { (self, other) } else { (other, self) };
-        // Reading a list costs about as much as looking for a sixteenth of its keys.
-        if small.len() < large.len() / 16 {
-            small.iter().any(|(key, value)| large.get(key).is_some_and(|there| there != *value))
-        } else {
-            small.aligned(large).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
-        }
-    }
-
-    /// Both lists side by side.
-    fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key<'a>, Option<Value<'a>>, Option<Value<'a>>)> {
-        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
-        iter::from_fn(move || {
-            let order = match (left.peek(), right.peek()) {
-                (Some((left, _)), Some((right, _))) => left.cmp(right),
-                (Some(_), None) => Ordering::Less,
-                (None, _) => Ordering::Greater,
-            };
-            let left = if order.is_le() { left.next() } else { None };
-            let right = if order.is_ge() { right.next() } else { None };
-            let (key, _) = left.or(right)?;
-            Some((*key, left.map(|(_, value)| *value), right.map(|(_, value)| *value)))
-        })
-    }
-
-    /// Hands on what is said here about each of the changes, which are in their order, and what there is beside it.
-    pub fn of_changes<T>(
-        &self,
-        changes: &[Change<'a>],
-        beside: &mut [T],
-        mut hand_on: impl FnMut(&mut T, &Change<'a>, Value<'a>),
-    ) {
-        let mut both = changes.iter().zip(beside);
-        // Reading a list costs about as much as looking for a sixteenth of its keys.
-        if changes.len() < self.len() / 16 {
-            both.for_each(|(change, beside)| {
-                if let Some(value) = self.get(&change.key) {
-                    hand_on(beside, change, value);
-                }
-            });
-            return;
-        }
-        let mut facts = self.iter().peekable();
-        both.all(|(change, beside)| {
-            while facts.next_if(|(key, _)| *key < change.key).is_some() {}
-            if let Some((_, value)) = facts.next_if(|(key, _)| *key == change.key) {
-                hand_on(beside, change, *value);
-            }
-            facts.peek().is_some()
-        });
-    }
-
-    /// What is said about this.
-    pub fn get(&self, key: &Key<'a>) -> Option<Value<'a>> {
-        let facts = self.0.as_ref()?;
-        let (_, value) = facts.get(facts.binary_search_by(|(there, _)| there.cmp(key)).ok()?)?;
-        Some(*value)
-    }
-
-    /// All statements.
-    pub fn iter(&self) -> std::slice::Iter<'_, Fact<'a>> {
-        self.0.as_ref().map_or(&[] as &[Fact], |facts| facts).iter()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.iter().len()
+        Self { sessions: self.sessions.about(&there.sessions), routes: self.routes.about(&there.routes) }
     }
 
     /// What they cost FRR-K8s's webhook for one host, as [`crate::compose::Bounds::cell_load`] counts.
     pub fn load(&self) -> usize {
         let cost = |value: &Value| if let Value::Attributes(attributes) = value { 1 + attributes.count() } else { 0 };
-        self.iter().map(|(_, value)| cost(value)).sum()
+        self.routes.iter().map(|(_, value)| cost(value)).sum()
     }
 
-    /// Whether there are none.
+    /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.lists().iter().all(|list| list.is_empty())
     }
 
-    /// The same for copies of the same list.
-    pub fn id(&self) -> Id<'a> {
-        self.0.as_ref().map(Rc::as_ptr)
+    /// The same for copies.
+    pub fn id(&self) -> [Id<'a>; 2] {
+        self.lists().map(List::id)
     }
 
     /// Puts a content together. A statement about a session that has no [`Key::Neighbor`] is dropped: it can't be written.
     pub fn content(&self) -> Content {
         let mut content = Content::default();
-        let facts = self.0.as_ref().map_or(&[] as &[Fact], |facts| facts);
-        let (first, routes) = facts.split_at(facts.partition_point(|(key, _)| key.route_of().is_none()));
         // The keys' order brings routers before their sessions, and sessions before what belongs to them.
-        for (key, value) in first {
+        for (key, value) in self.sessions.iter() {
             match (*key, *value) {
                 (Key::Asn(vrf), Value::Asn(asn)) => {
                     content.routers.insert(vrf.0.to_owned(), Router::new(asn));
@@ -300,7 +204,7 @@ impl<'a> Facts<'a> {
                 _ => {}
             }
         }
-        for routes in routes.chunk_by(|(a, _), (b, _)| a.route_of() == b.route_of()) {
+        for routes in self.routes.as_slice().chunk_by(|(a, _), (b, _)| a.route_of() == b.route_of()) {
             let of = routes.first().and_then(|(key, _)| key.route_of());
             let Some(session) = of.and_then(|(vrf, key)| content.session_mut(vrf.0, key.0)) else { continue };
             session.routes = routes.iter().filter_map(route).collect();
@@ -323,27 +227,5 @@ impl<'a> Key<'a> {
             Key::Route(vrf, key, _) => Some((vrf, key)),
             _ => None,
         }
-    }
-}
-
-impl<'a> From<Vec<Fact<'a>>> for Facts<'a> {
-    /// From statements in their order.
-    fn from(facts: Vec<Fact<'a>>) -> Self {
-        Self(Some(facts).filter(|facts| !facts.is_empty()).map(Rc::new))
-    }
-}
-
-impl PartialEq for Facts<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id() || self.iter().eq(other.iter())
-    }
-}
-
-// Whatever is said is equal to itself.
-impl Eq for Facts<'_> {}
-
-impl Hash for Facts<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.iter().for_each(|(key, _)| key.hash(state));
     }
 }

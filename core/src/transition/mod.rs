@@ -10,16 +10,21 @@
 //! hosts. Where nothing changes, nothing is looked at.
 
 mod facts;
+mod list;
+mod verdict;
 mod view;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
 
 use clarion_api::names;
-use facts::{Facts, Texts};
+use facts::{Common, Facts};
+use list::Id;
+use verdict::Verdicts;
 use view::View;
 
 use crate::{
@@ -43,12 +48,13 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bo
     if add_only {
         writes = planner.additions(&state, writes);
     }
-    let mut contents = HashMap::new();
+    let (mut contents, mut hosts) = (planner.contents(&pairs), HashMap::new());
     let mut layers = Writes::new();
     for (name, object) in &writes {
         let layer = (!object.groups.is_empty()).then(|| {
             let content = contents.entry(object.facts.id()).or_insert_with(|| Arc::new(object.facts.content()));
-            Layer { hosts: Arc::new(planner.hosts(&object.groups)), content: Arc::clone(content) }
+            let hosts = hosts.entry(&object.groups).or_insert_with(|| Arc::new(planner.hosts(&object.groups)));
+            Layer { hosts: Arc::clone(hosts), content: Arc::clone(content) }
         });
         layers.insert(name.to_string(), layer);
     }
@@ -83,13 +89,13 @@ impl<'a> Pair<'a> {
 #[derive(Default)]
 struct Said<'a> {
     known: HashMap<*const Content, Facts<'a>>,
-    texts: Texts<'a>,
+    common: Common<'a>,
 }
 
 impl<'a> Said<'a> {
     fn of(&mut self, layer: &'a Layer) -> Facts<'a> {
-        let Self { known, texts } = self;
-        known.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| Facts::of(&layer.content, texts)).clone()
+        let Self { known, common } = self;
+        known.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| Facts::of(&layer.content, common)).clone()
     }
 
     /// What is said on both sides.
@@ -136,6 +142,7 @@ struct Planner<'a> {
     groups: Vec<BTreeSet<&'a str>>,
     target: State<'a>,
     bounds: Bounds,
+    verdicts: Rc<RefCell<Verdicts<'a>>>,
 }
 
 impl<'a> Planner<'a> {
@@ -190,15 +197,27 @@ impl<'a> Planner<'a> {
                 side.extend(facts.map(|facts| (Name::from(*name), Object { groups, facts })));
             }
         }
-        (Self { groups: groups.into_values().collect(), target, bounds }, state)
+        let groups = groups.into_values().collect();
+        (Self { groups, target, bounds, verdicts: Rc::default() }, state)
+    }
+
+    /// The contents that are wanted, by what they say.
+    fn contents(&self, pairs: &BTreeMap<&'a str, Pair<'a>>) -> HashMap<[Id<'a>; 2], Arc<Content>> {
+        let wanted = self.target.iter().filter_map(|(name, object)| Some((object, pairs.get(&**name)?.new?)));
+        wanted.map(|(object, layer)| (object.facts.id(), Arc::clone(&layer.content))).collect()
     }
 
     fn hosts(&self, groups: &BTreeSet<usize>) -> BTreeSet<String> {
         groups.iter().filter_map(|group| self.groups.get(*group)).flatten().map(|host| (*host).to_owned()).collect()
     }
 
-    fn view(&self, state: &State<'a>) -> View<'a> {
-        View::new(self.groups.len(), state, &self.target, 0..self.groups.len())
+    /// What there is. Only the suspects among the groups can be broken.
+    fn view(&self, state: &State<'a>, suspects: impl Iterator<Item = usize>) -> View<'a> {
+        View::new(self.groups.len(), state, &self.target, suspects, Rc::clone(&self.verdicts))
+    }
+
+    fn first_view(&self, state: &State<'a>) -> View<'a> {
+        self.view(state, 0..self.groups.len())
     }
 
     fn homes(&self, state: &State<'a>, view: &View<'a>) -> (Homes<'a>, BTreeSet<usize>) {
@@ -310,16 +329,15 @@ impl<'a> Planner<'a> {
             }
             // Writes that are safe break no group.
             let suspects = round.view.broken.iter().copied();
-            let view = View::new(self.groups.len(), &state, &self.target, suspects);
-            let next = self.round(&state, view);
-            later = next;
+            let view = self.view(&state, suspects);
+            later = self.round(&state, view);
             round = &later;
         }
         BTreeSet::new()
     }
 
     fn next_writes(&self, state: &State<'a>) -> State<'a> {
-        let round = self.round(state, self.view(state));
+        let round = self.round(state, self.first_view(state));
         let stuck = self.stuck(state, &round);
         let Round { view, mut writes, .. } = round;
         // Groups that agree on what they keep and on what they are to have share a parking object.
@@ -364,12 +382,12 @@ impl<'a> Planner<'a> {
 
     /// The same writes, less what they would take away.
     fn additions(&self, state: &State<'a>, writes: State<'a>) -> State<'a> {
-        let mut view = self.view(state);
+        let mut view = self.first_view(state);
         let mut chosen = State::new();
         let nothing = Object::default();
         for (name, goal) in writes {
             let old = state.get(&name).unwrap_or(&nothing);
-            let facts = Facts::together([&goal.facts, &old.facts].into_iter());
+            let facts = Facts::together(&[&goal.facts, &old.facts]);
             let more_groups = old.groups.union(&goal.groups).copied().collect();
             for groups in [more_groups, old.groups.clone()] {
                 let candidate = Object { groups, facts: facts.clone() };

@@ -233,7 +233,7 @@ pub struct Intent {
     /// The addresses that it would give to the Service, or announce by the FRRConfiguration.
     pub addresses: Vec<IpAddr>,
     /// The hosts that the FRRConfiguration would select.
-    pub hosts: BTreeSet<String>,
+    pub hosts: Arc<BTreeSet<String>>,
 }
 
 impl Intent {
@@ -244,10 +244,9 @@ impl Intent {
             Write::ServiceStatus(write) => {
                 Self { addresses: write.addresses.clone().unwrap_or_default(), ..Self::default() }
             }
-            Write::Configuration(ConfigurationWrite::Create { spec, .. } | ConfigurationWrite::Update { spec, .. }) => {
-                let layer = Layer::of(spec);
-                Self { addresses: host_addresses(&layer).collect(), hosts: Arc::unwrap_or_clone(layer.hosts) }
-            }
+            Write::Configuration(
+                ConfigurationWrite::Create { layer, .. } | ConfigurationWrite::Update { layer, .. },
+            ) => Self { addresses: host_addresses(layer).collect(), hosts: Arc::clone(&layer.hosts) },
             Write::Configuration(ConfigurationWrite::Delete { .. }) | Write::ObjectStatus(_) => Self::default(),
         }
     }

@@ -481,13 +481,13 @@ mod adoption {
 /// What FRR-K8s's webhook says to a write: all that selects a node which the object is for must merge.
 fn webhook(world: &World, write: &Write) -> Result<(), String> {
     let Write::Configuration(
-        ConfigurationWrite::Create { name, spec, .. } | ConfigurationWrite::Update { name, spec, .. },
+        ConfigurationWrite::Create { name, layer, .. } | ConfigurationWrite::Update { name, layer, .. },
     ) = write
     else {
         return Ok(());
     };
     let spec = {
-        let mut spec = spec.clone();
+        let mut spec = layer.spec();
         spec.set_defaults();
         spec
     };

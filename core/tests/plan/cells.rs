@@ -39,10 +39,10 @@ fn address(n: usize) -> String {
 /// The bytes of an object as it goes through the API, without what the API server adds.
 fn size(write: &ConfigurationWrite) -> usize {
     match write {
-        ConfigurationWrite::Create { name, labels, annotations, spec }
-        | ConfigurationWrite::Update { name, labels, annotations, spec, .. } => {
-            let text =
-                json!({"metadata": {"name": name.name, "labels": labels, "annotations": annotations}, "spec": spec});
+        ConfigurationWrite::Create { name, labels, annotations, layer }
+        | ConfigurationWrite::Update { name, labels, annotations, layer, .. } => {
+            let metadata = json!({"name": name.name, "labels": labels, "annotations": annotations});
+            let text = json!({"metadata": metadata, "spec": layer.spec()});
             text.to_string().len()
         }
         ConfigurationWrite::Delete { .. } => 0,

@@ -147,7 +147,7 @@ mod tests {
             precondition: precondition(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            spec: Default::default(),
+            layer: Default::default(),
             withdraws,
             event: None,
         })

@@ -67,19 +67,19 @@ impl Builder {
 
     pub fn configuration(&self, write: &ConfigurationWrite) -> Result<Request<Vec<u8>>, BadRequest> {
         match write {
-            ConfigurationWrite::Create { name, labels, annotations, spec } => {
+            ConfigurationWrite::Create { name, labels, annotations, layer } => {
                 let meta = json!({
                     "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
                 });
                 let path = FRRConfiguration::url_path(&(), Some(&name.namespace));
-                self.build(Method::POST, &path, JSON, &configuration(&meta, spec))
+                self.build(Method::POST, &path, JSON, &configuration(&meta, &layer.spec()))
             }
-            ConfigurationWrite::Update { name, precondition, labels, annotations, spec, .. } => {
+            ConfigurationWrite::Update { name, precondition, labels, annotations, layer, .. } => {
                 let meta = json!({
                     "name": name.name, "namespace": name.namespace, "labels": labels, "annotations": annotations,
                     "uid": precondition.uid, "resourceVersion": precondition.resource_version,
                 });
-                self.build(Method::PUT, &path::<FRRConfiguration>(name, ""), JSON, &configuration(&meta, spec))
+                self.build(Method::PUT, &path::<FRRConfiguration>(name, ""), JSON, &configuration(&meta, &layer.spec()))
             }
             ConfigurationWrite::Delete { name, precondition } => {
                 let body = json!({

@@ -1,0 +1,179 @@
+//! Statements in their order, in lists that objects share.
+
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    iter,
+    rc::Rc,
+};
+
+use super::facts::{Fact, Key, Value};
+
+/// Statements about different things, in their order. A copy is the same list.
+#[derive(Clone, Debug, Default)]
+pub struct List<'a>(Option<Rc<Vec<Fact<'a>>>>);
+
+/// What tells lists from each other without reading them, as long as they live.
+pub type Id<'a> = Option<*const Vec<Fact<'a>>>;
+
+/// A statement that is made, changed or left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What it is about.
+    pub key: Key<'a>,
+    /// What is to be said.
+    pub new: Option<Value<'a>>,
+}
+
+impl<'a> List<'a> {
+    /// What several lists say together; where they contradict each other, the last one counts.
+    pub fn together<'f>(lists: impl Iterator<Item = &'f Self>) -> Self
+    where
+        'a: 'f,
+    {
+        let lists: Vec<&Self> = lists.filter(|list| !list.is_empty()).collect();
+        if let [alone] = lists.as_slice() {
+            return (*alone).clone();
+        }
+        let mut facts = lists.into_iter().flat_map(Self::iter).copied().collect::<Vec<Fact>>();
+        // Stable, and quick where sorted lists follow each other.
+        facts.sort_by_key(|(key, _)| *key);
+        facts.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        Self::from(facts)
+    }
+
+    /// What is said here of all that is spoken of there.
+    pub fn about(&self, there: &Self) -> Self {
+        let facts: Vec<Fact> = self
+            .aligned(there)
+            .filter_map(|(key, here, there)| here.filter(|_| there.is_some()).map(|v| (key, v)))
+            .collect();
+        Self::from(facts)
+    }
+
+    /// All that differs in the other list.
+    pub fn changes(&self, other: &Self) -> Vec<Change<'a>> {
+        if self.id() == other.id() {
+            return Vec::new();
+        }
+        let different = self.aligned(other).filter(|(_, old, new)| old != new);
+        different.map(|(key, _, new)| Change { key, new }).collect()
+    }
+
+    /// Whether the two say different things about the same.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        if self.id() == other.id() {
+            return false;
+        }
+        let (small, large) = if self.len() < other.len() { (self, other) } else { (other, self) };
+        // Reading a list costs about as much as looking for a sixteenth of its keys.
+        if small.len() < large.len() / 16 {
+            small.iter().any(|(key, value)| large.get(key).is_some_and(|there| there != *value))
+        } else {
+            small.aligned(large).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
+        }
+    }
+
+    /// Both lists side by side.
+    fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key<'a>, Option<Value<'a>>, Option<Value<'a>>)> {
+        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
+        iter::from_fn(move || {
+            let order = match (left.peek(), right.peek()) {
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            let left = if order.is_le() { left.next() } else { None };
+            let right = if order.is_ge() { right.next() } else { None };
+            let (key, _) = left.or(right)?;
+            Some((*key, left.map(|(_, value)| *value), right.map(|(_, value)| *value)))
+        })
+    }
+
+    /// Hands on what is said here about each of the changes, which are in their order, and what there is beside it.
+    pub fn of_changes<T>(
+        &self,
+        changes: &[Change<'a>],
+        beside: &mut [T],
+        mut hand_on: impl FnMut(&mut T, &Change<'a>, Value<'a>),
+    ) {
+        let mut both = changes.iter().zip(beside);
+        // Reading a list costs about as much as looking for a sixteenth of its keys.
+        if changes.len() < self.len() / 16 {
+            both.for_each(|(change, beside)| {
+                if let Some(value) = self.get(&change.key) {
+                    hand_on(beside, change, value);
+                }
+            });
+            return;
+        }
+        let mut facts = self.iter().peekable();
+        both.all(|(change, beside)| {
+            while facts.next_if(|(key, _)| *key < change.key).is_some() {}
+            if let Some((_, value)) = facts.next_if(|(key, _)| *key == change.key) {
+                hand_on(beside, change, *value);
+            }
+            facts.peek().is_some()
+        });
+    }
+
+    /// What is said about this.
+    pub fn get(&self, key: &Key<'a>) -> Option<Value<'a>> {
+        let facts = self.0.as_ref()?;
+        let (_, value) = facts.get(facts.binary_search_by(|(there, _)| there.cmp(key)).ok()?)?;
+        Some(*value)
+    }
+
+    /// All statements.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fact<'a>> {
+        self.as_slice().iter()
+    }
+
+    /// The same.
+    pub fn as_slice(&self) -> &[Fact<'a>] {
+        self.0.as_ref().map_or(&[], |facts| facts)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same for copies of the same list.
+    pub fn id(&self) -> Id<'a> {
+        self.0.as_ref().map(Rc::as_ptr)
+    }
+}
+
+impl<'a> From<Vec<Fact<'a>>> for List<'a> {
+    /// From statements in their order.
+    fn from(facts: Vec<Fact<'a>>) -> Self {
+        Self(Some(facts).filter(|facts| !facts.is_empty()).map(Rc::new))
+    }
+}
+
+impl PartialEq for List<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id() || self.iter().eq(other.iter())
+    }
+}
+
+// Whatever is said is equal to itself.
+impl Eq for List<'_> {}
+
+impl Hash for List<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|(key, _)| key.hash(state));
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether an object can change what it says beside what others say: found out once for all groups alike.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::{
+    facts::{Key, Value},
+    list::{Change, Id, List},
+};
+
+/// A change of what one object says of sessions, or of routes.
+pub struct Step<'a> {
+    pair: [Id<'a>; 2],
+    changes: Vec<Change<'a>>,
+    /// The lists that speak of something that changes.
+    related: HashSet<Id<'a>>,
+}
+
+impl<'a> Step<'a> {
+    /// Whether one of the lists speaks of something that changes.
+    pub fn concerns(&self, lists: &[Id<'a>; 3]) -> bool {
+        lists.iter().any(|list| self.related.contains(list))
+    }
+}
+
+/// What an object says now, after the writes that were chosen, and in the end; and whether it is the one that changes.
+pub type Beside<'a> = (bool, [Id<'a>; 3]);
+
+/// What the verdict on a change depends on: what the object says before and after, whether the group is broken, and what its
+/// objects say.
+type Case<'a> = ([Id<'a>; 2], bool, Vec<Beside<'a>>);
+
+/// All lists that were looked at, and what was found out about them. None goes away meanwhile, so none has the [`Id`] of another.
+#[derive(Default)]
+pub struct Verdicts<'a> {
+    lists: HashMap<Id<'a>, List<'a>>,
+    /// The lists that speak of something.
+    speaking: HashMap<Key<'a>, Vec<Id<'a>>>,
+    steps: HashMap<[Id<'a>; 2], Rc<Step<'a>>>,
+    known: HashMap<Case<'a>, bool>,
+}
+
+impl<'a> Verdicts<'a> {
+    /// Takes a list into account.
+    pub fn note(&mut self, list: &List<'a>) {
+        let id = list.id();
+        if id.is_none() || self.lists.contains_key(&id) {
+            return;
+        }
+        self.lists.insert(id, list.clone());
+        for (key, _) in list.iter() {
+            self.speaking.entry(*key).or_default().push(id);
+        }
+        // It may be related to each of them.
+        self.steps.clear();
+    }
+
+    /// The change from one list to another.
+    pub fn step(&mut self, old: &List<'a>, new: &List<'a>) -> Rc<Step<'a>> {
+        self.note(old);
+        self.note(new);
+        let Self { steps, speaking, .. } = self;
+        let pair = [old.id(), new.id()];
+        let step = steps.entry(pair).or_insert_with(|| {
+            let changes = old.changes(new);
+            let related = changes.iter().filter_map(|change| speaking.get(&change.key)).flatten().copied().collect();
+            Rc::new(Step { pair, changes, related })
+        });
+        Rc::clone(step)
+    }
+
+    /// Those of the lists that speak of something of which another of them says something else. Where nothing changes but what
+    /// there is, as when Services come and go, there are none, however many lists there are.
+    pub fn disputed(&self, among: &HashSet<Id<'a>>) -> HashSet<Id<'a>> {
+        let is_disputed = |key: &Key<'a>, speaking: &[Id<'a>]| {
+            let mut said = speaking.iter().filter_map(|id| self.lists.get(id)?.get(key));
+            said.next().is_some_and(|first| said.any(|value| value != first))
+        };
+        let speaking = self.speaking.iter().filter(|(_, lists)| lists.len() > 1);
+        let speaking = speaking
+            .map(|(key, lists)| (key, lists.iter().filter(|id| among.contains(*id)).copied().collect::<Vec<_>>()));
+        speaking.filter(|(key, lists)| is_disputed(key, lists)).flat_map(|(_, lists)| lists).collect()
+    }
+
+    /// Whether everything can change at once beside what the objects of a group say.
+    pub fn is_safe(&mut self, step: &Step<'a>, mut beside: Vec<Beside<'a>>, broken: bool) -> bool {
+        // What several others say alike counts as if one said it.
+        beside.sort_unstable();
+        beside.dedup();
+        let Self { lists, known, .. } = self;
+        let case = (step.pair, broken, beside);
+        if let Some(verdict) = known.get(&case) {
+            return *verdict;
+        }
+        let nothing = List::default();
+        let objects = case.2.iter().map(|(own, ids)| (*own, ids.map(|id| lists.get(&id).unwrap_or(&nothing))));
+        let verdict = are_safe(&step.changes, objects, broken);
+        known.insert(case, verdict);
+        verdict
+    }
+}
+
+/// What all objects of a group say about what a change is about.
+#[derive(Clone, Default)]
+struct Found<'a> {
+    /// What it is to be in the end.
+    wanted: Option<Value<'a>>,
+    /// What it is now.
+    old: Option<Value<'a>>,
+    /// The last object that says anything of it now.
+    says_now: Option<usize>,
+    /// Another object says something of it throughout.
+    is_held: bool,
+    /// Another object says, or is about to say, something else.
+    differs: bool,
+}
+
+impl<'a> Found<'a> {
+    /// Whether the statement can change.
+    fn permits(&self, new: Option<Value<'a>>, broken: bool) -> bool {
+        match new {
+            // What is there and wanted stays with one object throughout.
+            None => broken || self.wanted.is_none() || self.is_held,
+            // Nothing is said that is neither wanted nor there already; and no two objects could differ, whichever of the writes
+            // have landed.
+            Some(new) => {
+                let is_honest = self.wanted.is_some_and(|wanted| wanted == new || self.old == Some(new));
+                is_honest && (broken || !self.differs)
+            }
+        }
+    }
+}
+
+/// Whether all changes of one object are safe beside what the objects of a group say, itself included.
+fn are_safe<'a: 'l, 'l>(
+    changes: &[Change<'a>],
+    objects: impl Iterator<Item = (bool, [&'l List<'a>; 3])>,
+    broken: bool,
+) -> bool {
+    let mut found = vec![Found::default(); changes.len()];
+    for (number, (own, [old, new, wanted])) in objects.enumerate() {
+        let differs = |change: &Change<'a>, value| !own && change.new.is_some_and(|new| new != value);
+        old.of_changes(changes, &mut found, |found, change, value| {
+            (found.old, found.says_now) = (Some(value), Some(number));
+            found.differs |= differs(change, value);
+        });
+        new.of_changes(changes, &mut found, |found, change, value| {
+            found.is_held |= !own && found.says_now == Some(number);
+            found.differs |= differs(change, value);
+        });
+        wanted.of_changes(changes, &mut found, |found, _, value| found.wanted = Some(value));
+    }
+    changes.iter().zip(found).all(|(change, found)| found.permits(change.new, broken))
+}
