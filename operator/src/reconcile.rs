@@ -198,6 +198,7 @@ impl Loop {
             state.namespace = namespace;
         }
         state.world.now = Timestamp::now();
+        queue.outdate();
         let Plan { writes, fulfilled, findings, wake, look_at, skews } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));

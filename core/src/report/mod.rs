@@ -67,10 +67,12 @@ fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Op
     };
     let ours = known.iter().filter(|condition| names::SERVICE_CONDITIONS.contains(&condition.type_.as_str()));
     let remove_conditions: Vec<String> = ours.filter(is_outdated).map(|c| c.type_.clone()).collect();
-    let conditions: Vec<Condition> = verdicts
+    let mut conditions: Vec<Condition> = verdicts
         .iter()
         .filter_map(|verdict| verdict.changed(now, None, known.iter().find(|c| c.type_ == verdict.type_)))
         .collect();
+    // There may be as many writes that wait as there are Services.
+    conditions.shrink_to_fit();
     if same && conditions.is_empty() && remove_conditions.is_empty() {
         return None;
     }

@@ -49,20 +49,25 @@ impl Lane {
     }
 
     /// Replaces what waits. Of two that are as urgent and have waited as long, the one that comes first stays first.
-    pub fn replace(&mut self, writes: Vec<Write>, now: Instant) {
+    pub fn replace(&mut self, mut writes: Vec<Write>, now: Instant) {
         let before = std::mem::take(&mut self.since);
-        self.since.reserve(writes.len());
-        let mut ordered: Vec<(Instant, Write)> = writes
-            .into_iter()
-            .map(|write| {
-                let object = write.object();
+        self.since = writes
+            .iter()
+            .map(Write::object)
+            .map(|object| {
                 let since = before.get(&object).copied().unwrap_or(now);
-                self.since.insert(object, since);
-                (since + handicap(write.urgency()), write)
+                (object, since)
             })
             .collect();
-        ordered.sort_by_key(|(at, _)| *at);
-        self.waiting = ordered.into_iter().map(|(_, write)| write).collect();
+        let since = |write: &Write| self.since.get(&write.object()).copied().unwrap_or(now);
+        writes.sort_by_cached_key(|write| since(write) + handicap(write.urgency()));
+        self.waiting = writes.into();
+        self.aside.clear();
+    }
+
+    /// Drops what waits, but not since when.
+    pub fn outdate(&mut self) {
+        self.waiting = VecDeque::new();
         self.aside.clear();
     }
 
@@ -202,6 +207,19 @@ mod tests {
         assert!(!lane.is_empty());
         assert_eq!(lane.next(now + 50 * MS, paused).unwrap().object().name.name, "a");
         assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn what_is_outdated_is_gone_but_has_waited_all_the_same() {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        lane.replace(vec![service("a", false)], now);
+        lane.outdate();
+        assert!(lane.is_empty());
+        assert_eq!(started(&mut lane, now), Vec::<String>::new());
+        let later = now + 31_000 * MS;
+        lane.replace(vec![service("b", true), service("a", false)], later);
+        assert_eq!(started(&mut lane, later), ["a", "b"]);
     }
 
     #[test]

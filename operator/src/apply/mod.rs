@@ -106,6 +106,12 @@ impl Queue {
         }
     }
 
+    /// Drops what waits, because a newer plan is about to replace it: the writes of both together would take twice the memory.
+    pub fn outdate(&mut self) {
+        self.configurations.outdate();
+        self.statuses.outdate();
+    }
+
     /// Replaces what waits: a newer plan knows better.
     pub fn replace(&mut self, writes: Vec<Write>) {
         let now = Instant::now();

@@ -62,8 +62,13 @@ impl Operator {
         all.extend(arguments);
         let log = control_plane.directory().join(format!("operator-{port}.log"));
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,clarion=debug,kube_client=off".to_owned());
-        let environment =
-            [("KUBECONFIG", kubeconfig.as_os_str()), ("RUST_LOG", level.as_ref()), ("NO_COLOR", "1".as_ref())];
+        let environment = [
+            ("KUBECONFIG", kubeconfig.as_os_str()),
+            ("RUST_LOG", level.as_ref()),
+            ("NO_COLOR", "1".as_ref()),
+            // As in `config/base/deployment.yaml`.
+            ("MALLOC_ARENA_MAX", "1".as_ref()),
+        ];
         Ok(Self { process: Process::start("clarion", &log, binary, all, environment)?, port })
     }
 
