@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    facts::{Key, Value},
+    facts::Key,
     list::{Change, Id, List},
 };
 
@@ -102,13 +102,13 @@ impl<'a> Verdicts<'a> {
     }
 }
 
-/// What all objects of a group say about what a change is about.
+/// What all objects of a group say about what a change is about. It does not depend on their order.
 #[derive(Clone, Default)]
-struct Found<'a> {
-    /// What it is to be in the end.
-    wanted: Option<Value<'a>>,
-    /// What it is now.
-    old: Option<Value<'a>>,
+struct Found {
+    /// Something of it is wanted in the end.
+    is_wanted: bool,
+    /// What is to be said is wanted in the end, or said by some object now.
+    is_honest: bool,
     /// The last object that says anything of it now.
     says_now: Option<usize>,
     /// Another object says something of it throughout.
@@ -117,18 +117,15 @@ struct Found<'a> {
     differs: bool,
 }
 
-impl<'a> Found<'a> {
+impl Found {
     /// Whether the statement can change.
-    fn permits(&self, new: Option<Value<'a>>, broken: bool) -> bool {
-        match new {
+    fn permits(&self, change: &Change, broken: bool) -> bool {
+        match change.new {
             // What is there and wanted stays with one object throughout.
-            None => broken || self.wanted.is_none() || self.is_held,
+            None => broken || !self.is_wanted || self.is_held,
             // Nothing is said that is neither wanted nor there already; and no two objects could differ, whichever of the writes
             // have landed.
-            Some(new) => {
-                let is_honest = self.wanted.is_some_and(|wanted| wanted == new || self.old == Some(new));
-                is_honest && (broken || !self.differs)
-            }
+            Some(_) => self.is_honest && (broken || !self.differs),
         }
     }
 }
@@ -143,14 +140,18 @@ fn are_safe<'a: 'l, 'l>(
     for (number, (own, [old, new, wanted])) in objects.enumerate() {
         let differs = |change: &Change<'a>, value| !own && change.new.is_some_and(|new| new != value);
         old.of_changes(changes, &mut found, |found, change, value| {
-            (found.old, found.says_now) = (Some(value), Some(number));
+            found.says_now = Some(number);
+            found.is_honest |= change.new == Some(value);
             found.differs |= differs(change, value);
         });
         new.of_changes(changes, &mut found, |found, change, value| {
             found.is_held |= !own && found.says_now == Some(number);
             found.differs |= differs(change, value);
         });
-        wanted.of_changes(changes, &mut found, |found, _, value| found.wanted = Some(value));
+        wanted.of_changes(changes, &mut found, |found, change, value| {
+            found.is_wanted = true;
+            found.is_honest |= change.new == Some(value);
+        });
     }
-    changes.iter().zip(found).all(|(change, found)| found.permits(change.new, broken))
+    changes.iter().zip(found).all(|(change, found)| found.permits(change, broken))
 }
