@@ -108,17 +108,17 @@ release: $(if $(DRY_RUN),build) ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 o
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests
 	cargo build --release --package clarion --package clarion-bench --bins
 	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
-	@for program in growth latency pending commands figures; do \
+	@for program in growth latency pending commands webhook figures; do \
 	  RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/$$program; done
 
 .PHONY: bench-load
 bench-load: tools ## Measure a large cluster at rest and under load; LOAD="--services 10000" for another one
-	cargo build --release --package clarion --package clarion-bench --bins
+	cargo build --release --package clarion --package clarion-bench --bin clarion --bin load
 	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/load $(LOAD)
 
 .PHONY: bench-peers
 bench-peers: tools ## Measure Clarion and MetalLB one after the other, in about half an hour; SERVICES=500 for fewer
-	cargo build --release --package clarion --package clarion-bench --bins
+	cargo build --release --package clarion --package clarion-bench --bin clarion --bin peers
 	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/peers $(SERVICES)
 
 .PHONY: image
