@@ -30,8 +30,8 @@ const SHARDS_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// What FRR-K8s's webhook may have to merge for one write: of each host of a cell, prefixes × sessions × (1 + attributes). It
-    /// needs up to 4 µs for each (FRR-K8s v0.0.26, ten objects for a host, one core), and the API server gives it 10 s before it
-    /// refuses the write: the default, 500,000, is a fifth of that.
+    /// needs up to 4 µs for each (FRR-K8s v0.0.26, ten objects for a host, one core; 6 µs with 32), and the API server gives it
+    /// 10 s before it refuses the write: the default, 500,000, is a fifth of that.
     pub cell_load: usize,
     /// Prefixes of a shard, on average. 512 take about 10 KB, of which each change of a Service rewrites one for each cell.
     pub shard_prefixes: usize,
