@@ -71,6 +71,12 @@ impl Figure {
     }
 }
 
+/// The size of a cluster, as the names of figures have it.
+#[must_use]
+pub fn size(services: usize, nodes: usize) -> String {
+    format!("{} Services x {} nodes", rounded(services as f64), rounded(nodes as f64))
+}
+
 /// Three digits, or all of those before the point.
 #[must_use]
 pub fn rounded(number: f64) -> String {

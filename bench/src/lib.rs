@@ -17,7 +17,7 @@ mod writes;
 pub use chart::{Chart, Growth, Series};
 pub use churn::{Action, Churn};
 pub use contents::prefixes;
-pub use figure::{Bound, Figure, recorded, rounded};
+pub use figure::{Bound, Figure, recorded, rounded, size};
 pub use fleet::{Change, Done, Fleet, Labels, Told};
 pub use latency::{Latencies, milliseconds};
 pub use ledger::{Absence, Gone, Ledger, Sightings, Times, Way};

@@ -8,7 +8,7 @@ use std::{
 
 use clarion_api::LoadBalancerPoolSpec;
 use clarion_bench::{
-    Bound, Figure, Growth, Result, Series, milliseconds, rounded,
+    Bound, Figure, Growth, Result, Series, milliseconds, size,
     worlds::{self, settled},
 };
 use clarion_core::{Findings, World, allocate::allocate, config, plan};
@@ -27,8 +27,8 @@ fn main() -> Result<()> {
     chart(&images.join("plan-nodes.svg"), "A plan of 10,000 Services", "nodes", NODES.map(|n| (FIXED.1, n, n)))?;
 
     for (services, nodes, bound) in [(10_000, 100, 25.0), (100_000, 1_000, 1000.0)] {
-        let size = format!("{} Services x {} nodes", rounded(f64::from(services)), rounded(f64::from(nodes)));
-        let waiting = worlds::world(usize::try_from(services)?, usize::try_from(nodes)?);
+        let size = size(services, nodes);
+        let waiting = worlds::world(services, nodes);
         figure(&format!("a plan, {size}, all new"), bound, time_of_plan(&waiting))?;
         figure(&format!("a plan, {size}, nothing new"), bound, time_of_plan(&settled(waiting)))?;
     }

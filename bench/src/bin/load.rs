@@ -12,7 +12,7 @@ use clap::Parser;
 use clarion_api::frr::FRRConfiguration;
 use clarion_bench::{
     Absence, Action, Bound, Churn, Done, Figure, Fleet, Gone, Labels, Latencies, Listed, Outside, Result, Sightings,
-    Times, Told, Traffic, Way, rounded,
+    Times, Told, Traffic, Way, rounded, size,
 };
 use clarion_envtest::{ControlPlane, Operator, crowd, wait};
 use k8s_openapi::api::{
@@ -73,7 +73,7 @@ impl Options {
     }
 
     fn size(&self) -> String {
-        format!("{} Services x {} nodes", rounded(self.services as f64), rounded(self.nodes as f64))
+        size(self.services, self.nodes)
     }
 
     /// Records a figure that is to be reached at any size.

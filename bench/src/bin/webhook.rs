@@ -7,7 +7,7 @@ use std::{
 };
 
 use clarion_api::frr::FRRConfiguration;
-use clarion_bench::{Bound, Figure, Latencies, Result, milliseconds, rounded, worlds};
+use clarion_bench::{Bound, Figure, Latencies, Result, milliseconds, rounded, size, worlds};
 use clarion_core::World;
 use clarion_envtest::{ControlPlane, Webhook, crowd};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
 
 async fn measure(services: usize, nodes: usize) -> Result<()> {
     let world = worlds::settled(worlds::world(services, nodes));
-    let size = format!("{} Services x {} nodes", rounded(services as f64), rounded(nodes as f64));
+    let size = size(services, nodes);
     let names: Vec<&str> = world.configurations.iter().map(|object| object.meta.name.name.as_str()).collect();
     println!("{size}: {} FRRConfigurations, a write costs {} merged prefixes at most", names.len(), heaviest(&world));
     let control_plane = ControlPlane::with_frr_k8s().await?;

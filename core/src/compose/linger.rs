@@ -91,8 +91,8 @@ impl<'w> Composer<'w, '_> {
             let known = Routes::of(&group.layers, vrf, key);
             let arriving = new_on(base, |prefix| known.get(prefix).is_some());
             // Mostly nothing arrives. What stays is soon known; relatives are looked for at every length.
-            let known_here = known.iter().filter(|_| !arriving.is_empty());
-            let lost = known_here.filter(|(prefix, _)| is_lost(prefix) && has_relative(**prefix, &arriving));
+            let is_replaced = |prefix: &IpNet| is_lost(prefix) && has_relative(*prefix, &arriving);
+            let lost = known.iter().filter(|(prefix, _)| !arriving.is_empty() && is_replaced(prefix));
             by_group.push((group, lost.map(|(prefix, attributes)| (*prefix, attributes)).collect::<Known>()));
             for index in &group.hosts {
                 let Some(host) = self.hosts.get(*index) else { continue };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    facts::Key,
+    facts::{Facts, Key},
     list::{Change, Id, List},
 };
 
@@ -43,8 +43,12 @@ pub struct Verdicts<'a> {
 }
 
 impl<'a> Verdicts<'a> {
-    /// Takes a list into account.
-    pub fn note(&mut self, list: &List<'a>) {
+    /// Takes into account what an object says.
+    pub fn note(&mut self, facts: &Facts<'a>) {
+        facts.lists().into_iter().for_each(|list| self.note_list(list));
+    }
+
+    fn note_list(&mut self, list: &List<'a>) {
         let id = list.id();
         if id.is_none() || self.lists.contains_key(&id) {
             return;
@@ -59,8 +63,8 @@ impl<'a> Verdicts<'a> {
 
     /// The change from one list to another.
     pub fn step(&mut self, old: &List<'a>, new: &List<'a>) -> Rc<Step<'a>> {
-        self.note(old);
-        self.note(new);
+        self.note_list(old);
+        self.note_list(new);
         let Self { steps, speaking, .. } = self;
         let pair = [old.id(), new.id()];
         let step = steps.entry(pair).or_insert_with(|| {

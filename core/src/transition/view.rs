@@ -59,7 +59,7 @@ impl<'a> View<'a> {
     ) -> Self {
         let mut rows: Vec<Rows> = (0..groups).map(|_| Rows::new()).collect();
         let mut row_of = |object: &Object<'a>, name: &Name, set: fn(&mut Row<'a>, &Facts<'a>)| {
-            object.facts.lists().iter().for_each(|list| verdicts.borrow_mut().note(list));
+            verdicts.borrow_mut().note(&object.facts);
             for group in &object.groups {
                 if let Some(rows) = rows.get_mut(*group) {
                     set(rows.entry(Rc::clone(name)).or_default(), &object.facts);
@@ -113,7 +113,7 @@ impl<'a> View<'a> {
 
     /// Chooses a write that is safe.
     pub fn choose(&mut self, name: &Name, old: &Object<'a>, new: &Object<'a>) {
-        new.facts.lists().iter().for_each(|list| self.verdicts.borrow_mut().note(list));
+        self.verdicts.borrow_mut().note(&new.facts);
         for group in old.groups.union(&new.groups) {
             if let Some(rows) = self.rows.get_mut(*group) {
                 let stays = new.groups.contains(group);
@@ -135,12 +135,11 @@ impl<'a> View<'a> {
             (&new.groups - &old.groups, &nothing, &new.facts),
             (&old.groups - &new.groups, &old.facts, &nothing),
         ];
-        let mut verdicts = self.verdicts.borrow_mut();
-        let parts = parts.map(|(groups, old, new)| {
+        let parts = parts.into_iter().filter(|(groups, ..)| !groups.is_empty()).map(|(groups, old, new)| {
             let steps = [(&old.sessions, &new.sessions), (&old.routes, &new.routes)];
-            (groups, steps.map(|(old, new)| verdicts.step(old, new)))
+            (groups, steps.map(|(old, new)| self.verdicts.borrow_mut().step(old, new)))
         });
-        drop(verdicts);
+        let parts: Vec<_> = parts.collect();
         parts.into_iter().flat_map(move |(groups, steps)| {
             groups.into_iter().filter(move |group| !self.is_safe_for(*group, name, &steps))
         })
