@@ -14,7 +14,7 @@ use clarion_bench::{
     Absence, Action, Bound, Churn, Done, Figure, Fleet, Gone, Labels, Latencies, Listed, Outside, Result, Sightings,
     Times, Told, Traffic, Way, rounded, size,
 };
-use clarion_envtest::{ControlPlane, Operator, crowd, wait};
+use clarion_envtest::{ControlPlane, Operator, Webhook, crowd, wait};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
@@ -26,8 +26,8 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-/// So long without a write, and nothing is still to come.
-const QUIET: Duration = Duration::from_secs(5);
+/// So long without a write, and nothing is still to come: longer than a write can be on its way through a webhook.
+const QUIET: Duration = Duration::from_secs(12);
 const CALM: Duration = Duration::from_secs(60);
 /// How long after a start the operator does what it does of itself: it takes nothing away for the first five seconds.
 const AFTER_RESTART: Duration = Duration::from_secs(20);
@@ -58,6 +58,9 @@ struct Options {
     /// How long after a change a daemon merges, in milliseconds.
     #[arg(long, default_value_t = 100)]
     debounce: u64,
+    /// FRR-K8s's own webhook checks each write of an FRRConfiguration.
+    #[arg(long)]
+    webhook: bool,
     /// How long the operator may take to come to an end, in seconds.
     #[arg(long, default_value_t = 900)]
     patience: u64,
@@ -97,6 +100,10 @@ async fn main() -> Result<()> {
     println!("{}, {} daemons", options.size(), options.daemons);
     let control_plane = ControlPlane::with_frr_k8s().await?;
     populate(&control_plane, &options).await?;
+    let _webhook = match options.webhook {
+        true => Some(Webhook::start(&control_plane).await?),
+        false => None,
+    };
     let mut trial = Trial::start(control_plane, options).await?;
     trial.announced().await?;
     trial.size().await?;
@@ -107,7 +114,7 @@ async fn main() -> Result<()> {
         trial.load().await?;
         trial.calm("after the load").await?;
     }
-    trial.end()
+    trial.end().await
 }
 
 async fn populate(control_plane: &ControlPlane, options: &Options) -> Result<()> {
@@ -151,6 +158,8 @@ struct Effort {
     processor_time: Duration,
     plans: f64,
     planning: Duration,
+    /// Writes that were refused or not answered.
+    failed: f64,
 }
 
 impl Effort {
@@ -160,10 +169,14 @@ impl Effort {
             let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.and_then(|number| number.parse::<f64>().ok()).ok_or_else(|| format!("no {name} in the metrics"))
         };
+        let writes = metrics.lines().filter(|line| line.starts_with("clarion_writes_total{"));
+        let failed = writes.filter(|line| line.contains(r#"outcome="failed""#));
+        let failed = failed.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
         Ok(Self {
             processor_time: operator.process.processor_time()?,
             plans: number("clarion_plan_seconds_count")?,
             planning: Duration::try_from_secs_f64(number("clarion_plan_seconds_sum")?)?,
+            failed,
         })
     }
 
@@ -230,6 +243,8 @@ struct Trial {
     gone: Vec<Gone>,
     /// The most memory that any process of the operator has had, in bytes.
     peak: u64,
+    /// Writes that failed, of all operators.
+    failed: f64,
     operator: Operator,
     // After what needs it, so that it ends last.
     control_plane: ControlPlane,
@@ -255,7 +270,18 @@ impl Trial {
             count: options.nodes,
         };
         let operator = started(&control_plane).await?;
-        Ok(Self { options, objects, outside, fleet, sightings, gone: Vec::new(), peak: 0, operator, control_plane })
+        Ok(Self {
+            options,
+            objects,
+            outside,
+            fleet,
+            sightings,
+            gone: Vec::new(),
+            peak: 0,
+            failed: 0.0,
+            operator,
+            control_plane,
+        })
     }
 
     /// Waits for something, and says again and again how far things are; how long it took.
@@ -351,6 +377,7 @@ impl Trial {
     async fn restart(&mut self) -> Result<()> {
         self.listen();
         let (before, gone) = (self.writes(), self.gone.len());
+        self.add_failed().await?;
         self.operator.process.signal("KILL")?;
         self.operator.ended().await?;
         self.operator = started(&self.control_plane).await?;
@@ -370,6 +397,12 @@ impl Trial {
         self.options.record(&format!("a calm minute {when}: writes"), Bound::AtMost(0.0), "", writes as f64)?;
         println!("the operator in this minute: {}", Effort::of(&self.operator).await?.since(&effort, CALM));
         println!("memory of the operator: {}", self.memory()?);
+        Ok(())
+    }
+
+    /// Counts what has failed since the operator started.
+    async fn add_failed(&mut self) -> Result<()> {
+        self.failed += Effort::of(&self.operator).await?.failed;
         Ok(())
     }
 
@@ -490,8 +523,10 @@ impl Trial {
     }
 
     /// What holds for all of it.
-    fn end(mut self) -> Result<()> {
+    async fn end(mut self) -> Result<()> {
         self.listen();
+        self.add_failed().await?;
+        self.options.record("writes that failed", Bound::AtMost(0.0), "", self.failed)?;
         let peak = self.peak as f64 / 1e6;
         for (size, bound) in [((10_000, 1_000), 100.0), ((100_000, 1_000), GIBIBYTE)] {
             if size == (self.options.services, self.options.nodes) {

@@ -13,8 +13,7 @@ use crate::bucket::Bucket;
 
 /// Writes of some kinds, which compete with each other and with no others.
 pub struct Lane {
-    /// How many may be in flight.
-    pub window: Window,
+    window: Window,
     tokens: Option<Bucket>,
     in_flight: usize,
     /// The next first.
@@ -23,6 +22,18 @@ pub struct Lane {
     aside: BTreeMap<Instant, Vec<Write>>,
     /// Since when there has been something to be written to an object that was not.
     since: HashMap<ObjectRef, Instant>,
+}
+
+/// What the outcome of a write says of those who had to decide on it.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// They have decided, whatever it was.
+    Decided,
+    /// They have too much to do.
+    Overloaded {
+        /// Nothing is to be sent before.
+        until: Option<Instant>,
+    },
 }
 
 /// How much longer than the most urgent write another has waited when it goes first. So nothing waits for ever, whatever else
@@ -113,8 +124,12 @@ impl Lane {
         Err(self.aside.first_key_value().map(|(until, _)| *until))
     }
 
-    /// A write that was taken has its outcome.
-    pub fn settled(&mut self) {
+    /// A write that was sent at `started` has its outcome.
+    pub fn settled(&mut self, answer: Answer, started: Instant, now: Instant) {
+        match answer {
+            Answer::Decided => self.window.answered(self.in_flight, started, now),
+            Answer::Overloaded { until } => self.window.overloaded(started, now, until),
+        }
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 }
@@ -158,9 +173,14 @@ mod tests {
         })
     }
 
-    /// The names of the writes that start now.
+    /// The names of the writes that start now, each settled at once.
     fn started(lane: &mut Lane, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| lane.next(now, |_| None).ok()).map(|write| write.object().name.name).collect()
+        let next = || {
+            let write = lane.next(now, |_| None).ok()?;
+            lane.settled(Answer::Decided, now, now);
+            Some(write.object().name.name)
+        };
+        std::iter::from_fn(next).collect()
     }
 
     #[rstest]
@@ -189,7 +209,6 @@ mod tests {
             lane.replace((0..16).map(|n| configuration(&format!("c{n:02}"), withdraws(n))).collect(), now);
             for name in started(&mut lane, now) {
                 *written.entry(name).or_default() += 1;
-                lane.settled();
             }
         }
         assert_eq!(written.len(), 16, "{written:?}");
@@ -203,6 +222,7 @@ mod tests {
         lane.replace(vec![service("a", true), service("b", true)], now);
         let paused = |object: &ObjectRef| (object.name.name == "a").then_some(now + 50 * MS);
         assert_eq!(lane.next(now, paused).unwrap().object().name.name, "b");
+        lane.settled(Answer::Decided, now, now);
         assert_eq!(lane.next(now, paused).unwrap_err(), Some(now + 50 * MS));
         assert!(!lane.is_empty());
         assert_eq!(lane.next(now + 50 * MS, paused).unwrap().object().name.name, "a");
@@ -227,9 +247,10 @@ mod tests {
         let now = Instant::now();
         let mut lane = Lane::new(1, None);
         lane.replace(vec![service("a", true), service("b", true), service("c", true)], now);
-        assert_eq!(started(&mut lane, now), ["a"]);
+        assert_eq!(lane.next(now, |_| None).unwrap().object().name.name, "a");
+        assert_eq!(lane.next(now, |_| None).unwrap_err(), None, "one at a time");
         lane.replace(vec![service("c", true)], now + MS);
-        lane.settled();
+        lane.settled(Answer::Decided, now, now + MS);
         assert_eq!(started(&mut lane, now + MS), ["c"]);
         let object = |name: &str| ObjectRef::new(Kind::Service, ObjectName::new("shop", name));
         assert!(lane.is_empty() && !lane.holds(&object("b")) && !lane.holds(&object("c")));

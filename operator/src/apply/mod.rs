@@ -15,7 +15,7 @@ use clarion_core::{
 };
 pub use client::Writer;
 use events::Teller;
-use lane::Lane;
+use lane::{Answer, Lane};
 pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
@@ -26,7 +26,7 @@ use crate::{bucket::Bucket, telemetry::Metrics};
 const CONFIGURATIONS_PER_SECOND: u32 = 10;
 /// FRRConfiguration writes that may follow each other at once.
 const CONFIGURATIONS_BURST: u32 = 10;
-/// FRRConfiguration writes in flight: each keeps the webhook busy.
+/// FRRConfiguration writes in flight at most, where the webhook answers soon ([`window`]).
 const CONFIGURATIONS_IN_FLIGHT: usize = 8;
 /// The shortest and the longest pause after a failed write of an object.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
@@ -186,14 +186,16 @@ impl Queue {
             Kind::FRRConfiguration => &mut self.configurations,
             _ => &mut self.statuses,
         };
-        lane.settled();
+        let asked = error.as_ref().and_then(|failure| failure.retry_after).map(|wait| now + jittered(wait));
+        let is_overload = error.as_ref().is_some_and(|failure| failure.cause == Cause::Busy);
+        let answer = if is_overload { Answer::Overloaded { until: asked } } else { Answer::Decided };
+        lane.settled(answer, started, now);
         world.unsettled.remove(&object);
         apply(world);
         self.metrics.written(object.kind, error.as_ref(), took);
         match error {
             None => {
                 debug!(%object, took_ms = took.as_millis(), "written");
-                lane.window.widen();
                 world.refused.remove(&object);
                 self.pauses.remove(&object);
                 if let Some((uid, event)) = event {
@@ -202,10 +204,6 @@ impl Queue {
             }
             Some(failure) => {
                 info!(%object, error = failure.message, cause = ?failure.cause, "not written");
-                let asked = failure.retry_after.map(|wait| now + jittered(wait));
-                if failure.cause == Cause::Busy {
-                    lane.window.narrow(started, now, asked);
-                }
                 let pause = self.pauses.entry(object.clone()).or_insert(Pause { failures: 0, until: now });
                 pause.until = asked.unwrap_or_else(|| now + backoff(failure.cause, pause.failures));
                 pause.failures += 1;
