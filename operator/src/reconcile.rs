@@ -127,8 +127,8 @@ impl Loop {
             if state.missing.is_empty() {
                 wake = wake.min(self.plan(&mut state, &mut queue));
                 // Checked last, right before requests are sent.
-                if self.leadership.may_write()
-                    && let Some(at) = queue.start(&mut state.world)
+                if let Some(within) = self.leadership.write_within()
+                    && let Some(at) = queue.start(&mut state.world, within)
                 {
                     wake = wake.min(at);
                 }

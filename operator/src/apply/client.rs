@@ -16,18 +16,19 @@ use tracing::warn;
 
 use super::{
     Apply, Cause, Failure, Outcome,
-    request::{BadRequest, Builder, Timing},
+    request::{BadRequest, Builder},
 };
 use crate::watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched};
 
 /// The shortest and the longest pause between two attempts to find out what became of a write.
 const SETTLE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// How much later than the API server we give a request up.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Sends writes. Its client must not repeat requests by itself: an outcome that is unknown is looked up instead.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    timing: Timing,
     requests: Builder,
 }
 
@@ -42,8 +43,14 @@ enum Expected {
 }
 
 impl Writer {
-    pub fn new(client: Client, timing: Timing) -> Self {
-        Self { client, timing, requests: Builder::new(timing) }
+    /// The API server gives each write up after the timeout.
+    pub fn new(client: Client, timeout: Duration) -> Self {
+        Self { client, requests: Builder { timeout } }
+    }
+
+    /// The same with another timeout.
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self::new(self.client.clone(), timeout)
     }
 
     /// Performs a write. If it fails or its answer is lost, the object is read until it is certain whether it took place;
@@ -127,7 +134,7 @@ impl Writer {
                 return (Box::new(|_| {}), Some(failure));
             }
         };
-        let given_up = Instant::now() + self.timing.server;
+        let given_up = Instant::now() + self.requests.timeout;
         let failure = match &expected {
             Expected::Deleted { uid } => match self.send::<Value>(request).await {
                 Ok(answer) => return (deleted::<T>(object.name.clone(), uid.clone(), answer), None),
@@ -173,12 +180,13 @@ impl Writer {
     }
 
     async fn send<A: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<A, Failed> {
-        match timeout(self.timing.client, self.answer(request)).await {
+        let longest = self.requests.timeout + LATER;
+        match timeout(longest, self.answer(request)).await {
             Ok(Ok((status, _, body))) if status.is_success() => serde_json::from_slice(body.as_ref())
                 .map_err(|error| Failed::unknown(format!("the answer can't be read: {error}"))),
             Ok(Ok((status, retry_after, body))) => Err(Failed::told(status, retry_after, body.as_ref())),
             Ok(Err(error)) => Err(Failed::unknown(with_causes(&error))),
-            Err(_) => Err(Failed::unknown(format!("no answer within {:?}", self.timing.client))),
+            Err(_) => Err(Failed::unknown(format!("no answer within {longest:?}"))),
         }
     }
 

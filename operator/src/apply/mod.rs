@@ -16,7 +16,6 @@ use clarion_core::{
 pub use client::Writer;
 use events::Teller;
 use lane::{Answer, Lane};
-pub use request::Timing;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
 
@@ -28,6 +27,11 @@ const CONFIGURATIONS_PER_SECOND: u32 = 10;
 const CONFIGURATIONS_BURST: u32 = 10;
 /// FRRConfiguration writes in flight at most, where the webhook answers soon ([`window`]).
 const CONFIGURATIONS_IN_FLIGHT: usize = 8;
+/// How long the API server may take for a write of an FRRConfiguration: longer than the ten seconds that it gives the webhook, so
+/// that it can still say that the webhook was the reason.
+const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long it may take for any other write. One of which the answer is lost is uncertain for so long.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(4);
 /// The shortest and the longest pause after a failed write of an object.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
 
@@ -138,18 +142,19 @@ impl Queue {
         self.running.is_empty() && self.configurations.is_empty() && self.statuses.is_empty()
     }
 
-    /// Starts whatever may start now, and marks it as unsettled in the world. Returns when more may start by the passing of
-    /// time alone.
-    pub fn start(&mut self, world: &mut World) -> Option<Instant> {
+    /// Starts whatever may start now and end within a time, and marks it as unsettled in the world. Returns when more may start
+    /// by the passing of time alone.
+    pub fn start(&mut self, world: &mut World, within: Duration) -> Option<Instant> {
         let now = Instant::now();
         let pauses = &self.pauses;
         let mut wake: Option<Instant> = None;
-        for lane in [&mut self.configurations, &mut self.statuses] {
+        let lanes = [(&mut self.configurations, CONFIGURATION_TIMEOUT), (&mut self.statuses, STATUS_TIMEOUT)];
+        for (lane, timeout) in lanes {
             let later = loop {
                 match lane.next(now, |object| pauses.get(object).map(|pause| pause.until)) {
                     Ok(write) => {
                         world.unsettled.insert(write.object(), Intent::of(&write));
-                        let writer = self.writer.clone();
+                        let writer = self.writer.within(timeout.min(within));
                         self.running.spawn(async move { writer.perform(write).await });
                     }
                     Err(later) => break later,

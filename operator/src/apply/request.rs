@@ -16,15 +16,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Resource;
 use serde_json::{Value, json};
 
-/// How long writes may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// The API server gives a request up after that.
-    pub server: Duration,
-    /// We give a request up after that: later than the server does.
-    pub client: Duration,
-}
-
 /// A request that can't be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the request can't be built: {0}; this is a fault of Clarion, please report it")]
@@ -33,7 +24,8 @@ pub struct BadRequest(#[from] http::Error);
 /// What is needed to build requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Builder {
-    timing: Timing,
+    /// The API server gives a write up after that.
+    pub timeout: Duration,
 }
 
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
@@ -43,10 +35,6 @@ const JSON: &str = "application/json";
 const NAME_MAX: usize = 253;
 
 impl Builder {
-    pub fn new(timing: Timing) -> Self {
-        Self { timing }
-    }
-
     /// Only `conditions` are merged by their type; `ingress` is replaced as a whole. With `resourceVersion`, the server
     /// refuses the patch if the Service has changed; with `uid`, if it is another one.
     pub fn service_status(&self, write: &ServiceStatusWrite) -> Result<Request<Vec<u8>>, BadRequest> {
@@ -151,7 +139,7 @@ impl Builder {
     }
 
     fn build(&self, method: Method, path: &str, content: &str, body: &Value) -> Result<Request<Vec<u8>>, BadRequest> {
-        let timeout = self.timing.server.as_millis();
+        let timeout = self.timeout.as_millis();
         let uri = format!("{path}?fieldManager={}&timeout={timeout}ms", names::FIELD_MANAGER);
         let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, content);
         Ok(request.body(body.to_string().into_bytes())?)
@@ -198,7 +186,7 @@ mod tests {
         #[case] namespace: &str,
         #[case] api_version: &str,
     ) {
-        let builder = Builder::new(Timing { server: Duration::from_secs(1), client: Duration::from_secs(2) });
+        let builder = Builder { timeout: Duration::from_secs(1) };
         let event = Event { warning, reason: Reason::Released, message: "gone".to_owned() };
         let object = ObjectRef::new(kind, name.clone());
         let request = builder.event(&object, "u", &event, Timestamp::now()).unwrap();

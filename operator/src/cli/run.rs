@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{cluster, duration, serving::Serving, version::BUILD};
 use crate::{
-    apply::{Timing, Writer},
+    apply::Writer,
     lead::{self, Lost, Rival, Takeover, Terms},
     reconcile::Loop,
     telemetry::{self, Health, LogFormat, Metrics, Phase},
@@ -95,7 +95,7 @@ impl Run {
             identity: identity(),
             duration: self.lease_duration,
         };
-        let timing = Timing { server: terms.write_timeout(), client: terms.write_timeout() + Duration::from_secs(1) };
+        let writes = Writer::new(writer.clone(), terms.last_write());
         let (health, metrics) = (Health::new(), Metrics::new());
         telemetry::serve(health.clone(), metrics.clone(), self.health_addr, self.metrics_addr)
             .await
@@ -127,7 +127,7 @@ impl Run {
             add_only_until,
             // A new installation does not wait; that somebody has just deleted the Lease is too rare for that.
             give_nothing: takeover == Takeover::Forced,
-            writer: Writer::new(writer, timing),
+            writer: writes,
             max_in_flight: usize::from(self.max_in_flight),
             watches,
             health,

@@ -138,7 +138,7 @@ pub async fn get(client: &Client, terms: &Terms) -> Result<Option<Lease>, kube::
 /// Creates or updates it.
 pub async fn send(client: &Client, terms: &Terms, method: Method, lease: &Lease) -> Result<Lease, kube::Error> {
     let path = if method == Method::POST { Lease::url_path(&(), Some(&terms.namespace)) } else { path(terms) };
-    let uri = format!("{path}?fieldManager={}&timeout={}ms", names::FIELD_MANAGER, terms.write_timeout().as_millis());
+    let uri = format!("{path}?fieldManager={}&timeout={}ms", names::FIELD_MANAGER, terms.last_write().as_millis());
     let body = serde_json::to_vec(lease).map_err(kube::Error::SerdeError)?;
     let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
     client.request(request.body(body).map_err(kube::Error::HttpError)?).await

@@ -48,14 +48,14 @@ impl Terms {
         self.duration * 2 / 3
     }
 
-    /// The server-side timeout of writes.
-    pub fn write_timeout(&self) -> Duration {
+    /// How long a write may take that is sent at the last moment: its server-side timeout.
+    pub fn last_write(&self) -> Duration {
         self.duration / 4
     }
 
     /// How long a new leader only adds.
     pub fn add_only(&self) -> Duration {
-        self.write_timeout() + self.duration / 12
+        self.last_write() + self.duration / 12
     }
 
     /// The Lease, with its namespace.
@@ -265,9 +265,10 @@ fn jitter() -> f64 {
 }
 
 impl Leadership {
-    /// Whether this process may write now.
-    pub fn may_write(&self) -> bool {
-        Instant::now() < self.until()
+    /// How long a write may take that is sent now, if any may be sent: it has ended when another process may take over.
+    pub fn write_within(&self) -> Option<Duration> {
+        let left = self.until().saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| left + self.terms.last_write())
     }
 
     /// What the Lease asks of its holder, from now on.
@@ -335,7 +336,7 @@ impl Leadership {
             }
             Ok::<_, kube::Error>(())
         };
-        match timeout(self.terms.write_timeout(), release).await {
+        match timeout(self.terms.last_write(), release).await {
             Ok(Ok(())) => info!(lease = self.terms.name, "released"),
             Ok(Err(error)) => warn!(lease = self.terms.name, %error, "the Lease could not be released; it will expire"),
             Err(_) => warn!(lease = self.terms.name, "the Lease could not be released in time; it will expire"),
@@ -356,9 +357,9 @@ mod tests {
                 identity: String::new(),
                 duration: Duration::from_secs(seconds),
             };
-            assert!(terms.renew_within() + terms.write_timeout() < terms.duration);
+            assert!(terms.renew_within() + terms.last_write() < terms.duration);
             assert!(terms.retry_every() * 4 < terms.renew_within(), "several attempts fit");
-            assert!(terms.add_only() > terms.write_timeout());
+            assert!(terms.add_only() > terms.last_write());
         }
     }
 }
