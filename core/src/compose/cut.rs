@@ -30,10 +30,12 @@ const SHARDS_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// What FRR-K8s's webhook may have to merge for one write: of each host of a cell, prefixes × sessions × (1 + attributes). It
-    /// needs up to 4 µs for each (FRR-K8s v0.0.26, ten objects for a host, one core; 6 µs with 32), and the API server gives it
+    /// needs up to 4 µs for each (FRR-K8s v0.0.26, eight to sixteen objects for a host, one core), and the API server gives it
     /// 10 s before it refuses the write: the default, 500,000, is a fifth of that.
     pub cell_load: usize,
-    /// Prefixes of a shard, on average. 512 take about 10 KB, of which each change of a Service rewrites one for each cell.
+    /// Prefixes of a shard, on average. 1,024 take about 20 KB, of which each change of a Service rewrites one for each cell. With
+    /// smaller ones the webhook takes longer: it merges the objects of a host one after the other, and sorts all prefixes
+    /// so far for each (`internal/controller/merge.go`), 1.1 µs and 0.2 µs more with each object.
     pub shard_prefixes: usize,
     /// Places in a shard that name a prefix (of its router, of each session, of each attribute of a session), on average. None
     /// takes more than 50 bytes, so a shard that by chance has twice as many as 8,192 has 0.8 MB, and etcd takes 1.5 MB.
@@ -42,7 +44,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { cell_load: 500_000, shard_prefixes: 512, shard_entries: 8192 }
+        Self { cell_load: 500_000, shard_prefixes: 1024, shard_entries: 8192 }
     }
 }
 
@@ -395,16 +397,16 @@ mod tests {
     }
 
     #[rstest]
-    #[case::one(512, 0, 1, 1)]
-    #[case::two(513, 0, 1, 2)]
-    #[case::of_the_figures(5000, 0, 1, 16)]
+    #[case::one(1024, 0, 1, 1)]
+    #[case::two(1025, 0, 1, 2)]
+    #[case::of_the_figures(5000, 0, 1, 8)]
     #[case::attributes_and_sessions_count(500, 9, 10, 8)]
     fn shards(#[case] prefixes: u32, #[case] communities: u16, #[case] sessions: u8, #[case] expected: usize) {
         assert_eq!(shards_of(&Bounds::default(), content(prefixes, communities, sessions), 1).len(), expected);
     }
 
     #[rstest]
-    #[case(513, 1024)]
+    #[case(1025, 1024)]
     #[case(5000, 16)]
     #[case(1, 4)]
     fn the_number_of_shards_comes_to_rest_at_once(#[case] prefixes: usize, #[case] now: usize) {

@@ -60,7 +60,7 @@ fn total_size(world: &World) -> usize {
 #[test]
 fn a_change_rewrites_one_small_object_of_each_cell() {
     let mut world = large();
-    assert_eq!(world.configurations.len(), 16 * 16);
+    assert_eq!(world.configurations.len(), 16 * 8);
     let bytes = total_size(&world);
     assert!(bytes < 2_500_000, "{bytes}");
 
@@ -76,8 +76,8 @@ fn a_change_rewrites_one_small_object_of_each_cell() {
 #[test]
 fn objects_tell_which_part_they_are() {
     let world = large_of(1000, 5000);
-    let object = world.configurations.iter().find(|object| object.meta.name.name.ends_with("-c7-s12")).unwrap();
-    assert_eq!((&*object.meta.labels["clarionlb.io/cell"], &*object.meta.labels["clarionlb.io/shard"]), ("7", "12"));
+    let object = world.configurations.iter().find(|object| object.meta.name.name.ends_with("-c7-s5")).unwrap();
+    assert_eq!((&*object.meta.labels["clarionlb.io/cell"], &*object.meta.labels["clarionlb.io/shard"]), ("7", "5"));
     let first = world.configurations.iter().next().unwrap();
     assert_eq!((&*first.meta.labels["clarionlb.io/cell"], &*first.meta.labels["clarionlb.io/shard"]), ("0", "0"));
 
@@ -99,12 +99,12 @@ fn a_node_that_comes_touches_one_cell() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!((cells.len(), configurations(&writes).len()), (1, 16));
+    assert_eq!((cells.len(), configurations(&writes).len()), (1, 8));
 }
 
 #[test]
 fn growth_moves_only_what_must_move() {
-    let mut world = large_of(2, 512);
+    let mut world = large_of(2, 1024);
     assert_eq!(world.configurations.len(), 1);
     add(&mut world, "one-more", 1);
     hold(&mut world, "one-more", &["10.0.200.1"]);
@@ -121,11 +121,11 @@ fn growth_moves_only_what_must_move() {
     assert_eq!(world.configurations.len(), 2);
 
     // And back, but late.
-    for n in 0..300 {
+    for n in 0..600 {
         remove(&mut world.services, &name(&format!("s{n}")));
     }
     settle(&mut world);
-    assert_eq!(world.configurations.len(), 1 + usize::from(213 * 2 > 512));
+    assert_eq!(world.configurations.len(), 1 + usize::from(425 * 2 > 1024));
 }
 
 /// Everything that a session needs is in one object that nothing else needs to agree with, so it is parked while it changes.
@@ -133,7 +133,7 @@ fn growth_moves_only_what_must_move() {
 fn a_hold_time_changes_in_bounded_rounds() {
     let mut world = large_of(100, 6000);
     let objects = world.configurations.len();
-    assert!(objects > 16, "{objects}");
+    assert!(objects >= 16, "{objects}");
     let peer = json!({
         "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "dualStackAddressFamily": true,
         "holdTime": "90s", "keepaliveTime": "30s",

@@ -44,16 +44,16 @@ async fn what_outgrows_one_object_is_cut_and_nothing_is_withdrawn() {
         .await
         .unwrap();
     };
-    cluster.add_numbered(0..512).await;
-    grown(512).await;
+    cluster.add_numbered(0..1024).await;
+    grown(1024).await;
     let names = async || {
         let list = cluster.configurations().list(&ListParams::default()).await.unwrap();
         list.items.into_iter().filter_map(|object| object.metadata.name).collect::<Vec<_>>()
     };
     assert_eq!(names().await.len(), 1);
 
-    cluster.add_numbered(512..520).await;
-    grown(520).await;
+    cluster.add_numbered(1024..1032).await;
+    grown(1032).await;
     wait::until("two shards", async || {
         let names = names().await;
         if names.len() == 2 && names[1] == format!("{}-s1", names[0]) { Ok(()) } else { Err(format!("{names:?}")) }
@@ -61,6 +61,6 @@ async fn what_outgrows_one_object_is_cut_and_nothing_is_withdrawn() {
     .await
     .unwrap();
     cluster.converted("node-a").await;
-    grown(520).await;
+    grown(1032).await;
     assert_eq!(daemon.failed_conversions(), 0, "{}", daemon.process.log());
 }
