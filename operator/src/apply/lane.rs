@@ -84,7 +84,12 @@ impl Lane {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.aside.is_empty()
+        self.waiting() == 0
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len() + self.aside.values().map(Vec::len).sum::<usize>()
     }
 
     /// Whether nothing waits, and nothing is in flight.
@@ -224,7 +229,7 @@ mod tests {
         assert_eq!(lane.next(now, paused).unwrap().object().name.name, "b");
         lane.settled(Answer::Decided, now, now);
         assert_eq!(lane.next(now, paused).unwrap_err(), Some(now + 50 * MS));
-        assert!(!lane.is_empty());
+        assert_eq!(lane.waiting(), 1);
         assert_eq!(lane.next(now + 50 * MS, paused).unwrap().object().name.name, "a");
         assert!(lane.is_empty());
     }

@@ -148,8 +148,11 @@ impl Queue {
         let now = Instant::now();
         let pauses = &self.pauses;
         let mut wake: Option<Instant> = None;
-        let lanes = [(&mut self.configurations, CONFIGURATION_TIMEOUT), (&mut self.statuses, STATUS_TIMEOUT)];
-        for (lane, timeout) in lanes {
+        let lanes = [
+            ("configurations", &mut self.configurations, CONFIGURATION_TIMEOUT),
+            ("statuses", &mut self.statuses, STATUS_TIMEOUT),
+        ];
+        for (name, lane, timeout) in lanes {
             let later = loop {
                 match lane.next(now, |object| pauses.get(object).map(|pause| pause.until)) {
                     Ok(write) => {
@@ -160,6 +163,7 @@ impl Queue {
                     Err(later) => break later,
                 }
             };
+            self.metrics.waiting(name, lane.waiting());
             wake = [wake, later].into_iter().flatten().min();
         }
         wake

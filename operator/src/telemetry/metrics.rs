@@ -20,6 +20,8 @@ use crate::apply::{Cause, Failure};
 
 type Labels = [(&'static str, String); 2];
 type Outcome = [(&'static str, &'static str); 1];
+type KindLabel = [(&'static str, String); 1];
+type LaneLabel = [(&'static str, &'static str); 1];
 type Range = [(&'static str, &'static str); 1];
 
 /// The metrics of the process.
@@ -28,7 +30,8 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     plans: Histogram,
     writes: Family<Labels, Counter>,
-    write_seconds: Histogram,
+    waiting: Family<LaneLabel, Gauge>,
+    write_seconds: Family<KindLabel, Histogram>,
     edge_seconds: Histogram,
     leading: Gauge,
     conversions_failed: Gauge,
@@ -62,13 +65,19 @@ impl Metrics {
     /// All zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("clarion");
-        let (plans, write_seconds, edge_seconds) = (histogram(), histogram(), histogram());
-        let (writes, leading) = (Family::default(), Gauge::default());
+        let (plans, edge_seconds) = (histogram(), histogram());
+        let write_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let (writes, waiting, leading) = (Family::default(), Family::default(), Gauge::default());
         registry.register_with_unit("plan", "Time to make a plan", Unit::Seconds, plans.clone());
         registry.register("writes", "Writes to the API server by kind and outcome", writes.clone());
+        registry.register(
+            "writes_waiting",
+            "Objects that are to be written as soon as it is their turn, by lane: configurations (FRRConfigurations) or statuses",
+            waiting.clone(),
+        );
         registry.register_with_unit(
             "write",
-            "Time until the outcome of a write was known",
+            "Time until the outcome of a write was known, by kind",
             Unit::Seconds,
             write_seconds.clone(),
         );
@@ -113,6 +122,7 @@ impl Metrics {
             registry: Arc::new(Mutex::new(registry)),
             plans,
             writes,
+            waiting,
             write_seconds,
             edge_seconds,
             leading,
@@ -143,7 +153,12 @@ impl Metrics {
             Some(_) => "failed",
         };
         self.writes.get_or_create(&[("kind", kind.to_string()), ("outcome", outcome.to_owned())]).inc();
-        self.write_seconds.observe(took.as_secs_f64());
+        self.write_seconds.get_or_create(&[("kind", kind.to_string())]).observe(took.as_secs_f64());
+    }
+
+    /// So many writes of a lane wait.
+    pub fn waiting(&self, lane: &'static str, count: usize) {
+        self.waiting.get_or_create(&[("lane", lane)]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// What the daemons report now.

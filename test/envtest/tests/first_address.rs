@@ -52,6 +52,9 @@ async fn a_service_gets_an_address_that_the_real_daemon_announces() {
     for line in [
         "clarion_leading 1",
         "clarion_writes_total{kind=\"Service\",outcome=\"ok\"}",
+        "clarion_writes_waiting{lane=\"configurations\"} 0",
+        "clarion_writes_waiting{lane=\"statuses\"} 0",
+        "clarion_write_seconds_count{kind=\"FRRConfiguration\"}",
         "clarion_plan_seconds_count",
         "clarion_local_services{skew=\"even\"} 0",
         "clarion_local_services{skew=\"4_or_more\"} 0",
