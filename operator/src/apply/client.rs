@@ -98,7 +98,7 @@ impl Writer {
                 (apply, error, write.event.map(|event| (write.precondition.uid, event)))
             }
         };
-        Outcome { object, apply, error, event, started }
+        Outcome { object, apply, error, event, started, ended: Instant::now() }
     }
 
     /// Writes an Event about the object of this UID; returns why it could not be written.

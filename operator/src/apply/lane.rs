@@ -129,11 +129,11 @@ impl Lane {
         Err(self.aside.first_key_value().map(|(until, _)| *until))
     }
 
-    /// A write that was sent at `started` has its outcome.
-    pub fn settled(&mut self, answer: Answer, started: Instant, now: Instant) {
+    /// A write that was sent at `started` has had its outcome at `ended`.
+    pub fn settled(&mut self, answer: Answer, started: Instant, ended: Instant) {
         match answer {
-            Answer::Decided => self.window.answered(self.in_flight, started, now),
-            Answer::Overloaded { until } => self.window.overloaded(started, now, until),
+            Answer::Decided => self.window.answered(self.in_flight, started, ended),
+            Answer::Overloaded { until } => self.window.overloaded(started, ended, until),
         }
         self.in_flight = self.in_flight.saturating_sub(1);
     }

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub event: Option<(String, Event)>,
     /// When it was sent.
     pub started: Instant,
+    /// When the outcome was known.
+    pub ended: Instant,
 }
 
 /// Why a write failed.
@@ -188,9 +190,9 @@ impl Queue {
 
     /// Takes an outcome into the world, and pauses the object if its write failed.
     pub fn take(&mut self, outcome: Outcome, world: &mut World) {
-        let Outcome { object, apply, error, event, started } = outcome;
+        let Outcome { object, apply, error, event, started, ended } = outcome;
         let now = Instant::now();
-        let took = now.saturating_duration_since(started);
+        let took = ended.saturating_duration_since(started);
         let lane = match object.kind {
             Kind::FRRConfiguration => &mut self.configurations,
             _ => &mut self.statuses,
@@ -198,7 +200,7 @@ impl Queue {
         let asked = error.as_ref().and_then(|failure| failure.retry_after).map(|wait| now + jittered(wait));
         let is_overload = error.as_ref().is_some_and(|failure| failure.cause == Cause::Busy);
         let answer = if is_overload { Answer::Overloaded { until: asked } } else { Answer::Decided };
-        lane.settled(answer, started, now);
+        lane.settled(answer, started, ended);
         world.unsettled.remove(&object);
         apply(world);
         self.metrics.written(object.kind, error.as_ref(), took);
