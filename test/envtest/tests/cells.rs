@@ -22,7 +22,7 @@ impl Cluster {
 #[tokio::test]
 async fn what_outgrows_one_object_is_cut_and_nothing_is_withdrawn() {
     let cluster = Cluster::start().await;
-    cluster.0.apply(&[pool("main", &["198.18.0.0/22"])]).await.unwrap();
+    cluster.0.apply(&[pool("main", &["198.18.0.0/21"])]).await.unwrap();
     let daemon = Daemon::start(&cluster.0, "node-a").unwrap();
     let _operator = Operator::start(&cluster.0).unwrap();
     // What FRR is given, which must only grow.
