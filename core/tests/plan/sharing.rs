@@ -1,9 +1,14 @@
 //! Who shares an address with whom, and who may not.
 
-use clarion_core::{Reason, Write, plan};
+use clarion_core::{Reason, World, Write, plan};
 use rstest::rstest;
 
 use crate::cluster::*;
+
+fn is_told_of_sharing(world: &World, service: &str) -> bool {
+    let conditions = &world.services.get(&name(service)).unwrap().value.conditions;
+    conditions.iter().any(|condition| condition.type_.ends_with("AddressShared"))
+}
 
 #[test]
 fn services_of_one_key_share_an_address_as_long_as_their_ports_differ() {
@@ -20,9 +25,7 @@ fn services_of_one_key_share_an_address_as_long_as_their_ports_differ() {
     assert_eq!(held(&world, "alone"), ["10.0.0.2"]);
     assert_eq!(usage(&world, "main"), (3, 5), "a shared address counts once");
     assert_eq!(condition(&world, "s1", "AddressShared").2, "10.0.0.0");
-    assert!(
-        !world.services.get(&name("s3")).unwrap().value.conditions.iter().any(|c| c.type_.ends_with("AddressShared"))
-    );
+    assert!(!is_told_of_sharing(&world, "s3"));
 }
 
 #[test]
@@ -38,9 +41,7 @@ fn a_sharer_that_leaves_withdraws_nothing_from_the_rest() {
     assert!(held(&world, "b").is_empty(), "it is cleared, although the address goes on being announced");
     assert!(world.services.get(&name("b")).unwrap().value.conditions.is_empty());
     assert_eq!(held(&world, "c"), ["10.0.0.0"]);
-    assert!(
-        !world.services.get(&name("c")).unwrap().value.conditions.iter().any(|c| c.type_.ends_with("AddressShared"))
-    );
+    assert!(!is_told_of_sharing(&world, "c"));
 }
 
 #[test]

@@ -198,8 +198,10 @@ impl Queue {
             _ => &mut self.statuses,
         };
         let asked = error.as_ref().and_then(|failure| failure.retry_after).map(|wait| now + jittered(wait));
-        let is_overload = error.as_ref().is_some_and(|failure| failure.cause == Cause::Busy);
-        let answer = if is_overload { Answer::Overloaded { until: asked } } else { Answer::Decided };
+        let answer = match &error {
+            Some(failure) if failure.cause == Cause::Busy => Answer::Overloaded { until: asked },
+            _ => Answer::Decided,
+        };
         lane.settled(answer, started, ended);
         world.unsettled.remove(&object);
         apply(world);

@@ -95,7 +95,6 @@ impl Run {
             identity: identity(),
             duration: self.lease_duration,
         };
-        let writes = Writer::new(writer.clone(), terms.last_write());
         let (health, metrics) = (Health::new(), Metrics::new());
         telemetry::serve(health.clone(), metrics.clone(), self.health_addr, self.metrics_addr)
             .await
@@ -127,7 +126,7 @@ impl Run {
             add_only_until,
             // A new installation does not wait; that somebody has just deleted the Lease is too rare for that.
             give_nothing: takeover == Takeover::Forced,
-            writer: writes,
+            writer: Writer::new(writer, terms.last_write()),
             max_in_flight: usize::from(self.max_in_flight),
             watches,
             health,

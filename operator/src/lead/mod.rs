@@ -48,7 +48,7 @@ impl Terms {
         self.duration * 2 / 3
     }
 
-    /// How long a write may take that is sent at the last moment: its server-side timeout.
+    /// How long a write may take that is sent at the last moment: its server-side timeout. Writes of the Lease have it always.
     pub fn last_write(&self) -> Duration {
         self.duration / 4
     }

@@ -19,10 +19,9 @@ use prometheus_client::{
 use crate::apply::{Cause, Failure};
 
 type Labels = [(&'static str, String); 2];
-type Outcome = [(&'static str, &'static str); 1];
 type KindLabel = [(&'static str, String); 1];
-type LaneLabel = [(&'static str, &'static str); 1];
-type Range = [(&'static str, &'static str); 1];
+/// A label of which all values are known.
+type Label = [(&'static str, &'static str); 1];
 
 /// The metrics of the process.
 #[derive(Clone)]
@@ -30,15 +29,15 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     plans: Histogram,
     writes: Family<Labels, Counter>,
-    waiting: Family<LaneLabel, Gauge>,
+    waiting: Family<Label, Gauge>,
     write_seconds: Family<KindLabel, Histogram>,
     edge_seconds: Histogram,
     leading: Gauge,
     conversions_failed: Gauge,
     reloads_failed: Gauge,
-    fetches: Family<Outcome, Counter>,
-    events: Family<Outcome, Counter>,
-    local_services: Family<Range, Gauge>,
+    fetches: Family<Label, Counter>,
+    events: Family<Label, Counter>,
+    local_services: Family<Label, Gauge>,
     greatest_skew: Gauge<f64, AtomicU64>,
 }
 
@@ -53,8 +52,8 @@ const FETCHES: [&str; 3] = ["ok", "gone", "failed"];
 const EVENTS: [&str; 3] = ["written", "left_out", "failed"];
 
 /// A counter that has every outcome from the start, so that the first of one is an increase.
-fn outcomes(all: &[&'static str]) -> Family<Outcome, Counter> {
-    let family = Family::<Outcome, Counter>::default();
+fn outcomes(all: &[&'static str]) -> Family<Label, Counter> {
+    let family = Family::<Label, Counter>::default();
     for outcome in all {
         drop(family.get_or_create(&[("outcome", *outcome)]));
     }
@@ -152,8 +151,9 @@ impl Metrics {
             Some(failure) if failure.cause == Cause::Conflict => "conflict",
             Some(_) => "failed",
         };
-        self.writes.get_or_create(&[("kind", kind.to_string()), ("outcome", outcome.to_owned())]).inc();
-        self.write_seconds.get_or_create(&[("kind", kind.to_string())]).observe(took.as_secs_f64());
+        let kind = ("kind", kind.to_string());
+        self.writes.get_or_create(&[kind.clone(), ("outcome", outcome.to_owned())]).inc();
+        self.write_seconds.get_or_create(&[kind]).observe(took.as_secs_f64());
     }
 
     /// So many writes of a lane wait.
