@@ -65,6 +65,9 @@ async fn measure() -> Result<(), Error> {
         }
         ours.push(seen.duration_since(begin));
         daemons.push(seen.elapsed());
+        if ours.len().is_multiple_of(10) {
+            println!("  {} of {SERVICES} Services", ours.len());
+        }
     }
     println!(
         "{SERVICES} Services, one after the other, one node, FRR-K8s as shipped (it waits 3 s for more changes)\n"
