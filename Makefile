@@ -15,6 +15,9 @@ export FRR_K8S
 LOAD ?=
 # How many Services `make bench-peers` creates.
 SERVICES ?= 5000
+# How many schedules `make simulate` runs, and from which seed.
+SCHEDULES ?= 100000
+SEED ?=
 # What `make release` makes.
 export VERSION IMAGE DRY_RUN
 # What the tests run; set it to test another build.
@@ -36,6 +39,12 @@ demo: build ## Show, on real parts, how a Service gets an announced address; KEE
 test: tools lint generated build ## Run all tests
 	@echo "--- tests"
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --exclude clarion-e2e
+
+.PHONY: simulate
+simulate: ## Run the operator on a simulated cluster; SCHEDULES=1000000 for more, SEED=42 to run one again
+	@echo "--- simulation: $(SCHEDULES) schedules"
+	CLARION_SCHEDULES=$(SCHEDULES) $(if $(SEED),CLARION_SEED=$(SEED)) \
+	  cargo test --profile simulation --package clarion --lib -- --nocapture simulation
 
 .PHONY: e2e
 e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; needs root

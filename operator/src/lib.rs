@@ -3,7 +3,11 @@
 mod apply;
 mod bucket;
 pub mod cli;
+mod clock;
 mod lead;
+mod process;
 mod reconcile;
+#[cfg(test)]
+mod simulation;
 mod telemetry;
 mod watch;

@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     apply::{Apply, Queue, Writer},
+    clock::Clock,
     lead::{Leadership, Lost},
     telemetry::{Health, Metrics, Phase},
     watch::{self, Change, Watches},
@@ -51,6 +52,8 @@ pub struct Loop {
     pub max_in_flight: usize,
     /// What the API server has.
     pub watches: Watches,
+    /// The time of day.
+    pub clock: Clock,
     /// For the probes.
     pub health: Health,
     /// For Prometheus.
@@ -117,7 +120,7 @@ impl Loop {
             }
             let mut wake = Instant::now() + TURN;
             if let Some(due) = state.due {
-                let remaining = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+                let remaining = Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default();
                 if remaining.is_zero() {
                     state.due = None;
                     state.dirty();
@@ -145,10 +148,11 @@ impl Loop {
                 info!(after_ms = at.elapsed().as_millis(), "ready: everything is known, and the first plan is made");
             }
             select! {
+                biased;
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
-                Some(change) = self.watches.changes.recv() => self.take(change, &mut state),
                 Ok(()) = asked.changed() => state.drain_all(*asked.borrow_and_update()),
+                // Before changes, which may never end; each turn takes many of them.
                 outcome = queue.settled() => {
                     queue.take(outcome, &mut state.world);
                     state.dirty();
@@ -157,6 +161,7 @@ impl Loop {
                     apply(&mut state.world);
                     state.dirty();
                 }
+                Some(change) = self.watches.changes.recv() => self.take(change, &mut state),
                 () = sleep_until(wake) => {}
             }
         }
@@ -164,6 +169,7 @@ impl Loop {
         queue.replace(Vec::new());
         while !queue.is_idle() {
             select! {
+                biased;
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 outcome = queue.settled() => queue.take(outcome, &mut state.world),
             }
@@ -197,7 +203,7 @@ impl Loop {
             self.watches.namespace.send_replace(Some(namespace.clone()));
             state.namespace = namespace;
         }
-        state.world.now = Timestamp::now();
+        state.world.now = self.clock.now();
         queue.outdate();
         let Plan { writes, fulfilled, findings, wake, look_at, skews } = plan(&state.world);
         let took = now.elapsed();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clarion_api::Timestamp;
 use clarion_core::{
     ConfigurationWrite, Event, ObjectStatus, Precondition, Write,
     world::{Configuration, Object, ObjectName, ObjectRef, Service},
@@ -18,18 +17,21 @@ use super::{
     Apply, Cause, Failure, Outcome,
     request::{BadRequest, Builder},
 };
-use crate::watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched};
+use crate::{
+    clock::Clock,
+    lead::OVERTIME,
+    watch::{Advertisement, Aliases, Peer, Pool, Reservation, Watched},
+};
 
 /// The shortest and the longest pause between two attempts to find out what became of a write.
 const SETTLE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-/// How much later than the API server we give a request up.
-const LATER: Duration = Duration::from_secs(1);
 
 /// Sends writes. Its client must not repeat requests by itself: an outcome that is unknown is looked up instead.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
     requests: Builder,
+    clock: Clock,
 }
 
 /// What the write relied on, and what it would leave.
@@ -44,17 +46,17 @@ enum Expected {
 
 impl Writer {
     /// The API server gives each write up after the timeout.
-    pub fn new(client: Client, timeout: Duration) -> Self {
-        Self { client, requests: Builder { timeout } }
+    pub fn new(client: Client, timeout: Duration, clock: Clock) -> Self {
+        Self { client, requests: Builder { timeout }, clock }
     }
 
     /// The same with another timeout.
     pub fn within(&self, timeout: Duration) -> Self {
-        Self::new(self.client.clone(), timeout)
+        Self::new(self.client.clone(), timeout, self.clock.clone())
     }
 
     /// Performs a write. If it fails or its answer is lost, the object is read until it is certain whether it took place;
-    /// that can last until the API server has given the request up.
+    /// that can last until the API server has given the request up, and nothing of it is left.
     pub async fn perform(&self, write: Write) -> Outcome {
         let object = write.object();
         let started = Instant::now();
@@ -103,7 +105,7 @@ impl Writer {
 
     /// Writes an Event about the object of this UID; returns why it could not be written.
     pub async fn tell(&self, object: &ObjectRef, uid: &str, event: &Event) -> Result<(), String> {
-        let request = self.requests.event(object, uid, event, Timestamp::now()).map_err(|error| error.to_string())?;
+        let request = self.requests.event(object, uid, event, self.clock.now()).map_err(|error| error.to_string())?;
         self.send::<Value>(request).await.map_err(|failed| failed.failure.message)?;
         Ok(())
     }
@@ -134,7 +136,7 @@ impl Writer {
                 return (Box::new(|_| {}), Some(failure));
             }
         };
-        let given_up = Instant::now() + self.requests.timeout;
+        let given_up = Instant::now() + self.requests.timeout + OVERTIME;
         let failure = match &expected {
             Expected::Deleted { uid } => match self.send::<Value>(request).await {
                 Ok(answer) => return (deleted::<T>(object.name.clone(), uid.clone(), answer), None),
@@ -180,7 +182,7 @@ impl Writer {
     }
 
     async fn send<A: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<A, Failed> {
-        let longest = self.requests.timeout + LATER;
+        let longest = self.requests.timeout + OVERTIME;
         match timeout(longest, self.answer(request)).await {
             Ok(Ok((status, _, body))) if status.is_success() => serde_json::from_slice(body.as_ref())
                 .map_err(|error| Failed::unknown(format!("the answer can't be read: {error}"))),

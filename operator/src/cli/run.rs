@@ -4,19 +4,15 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 use kube::Client;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::{cluster, duration, serving::Serving, version::BUILD};
 use crate::{
-    apply::Writer,
-    lead::{self, Lost, Rival, Takeover, Terms},
-    reconcile::Loop,
-    telemetry::{self, Health, LogFormat, Metrics, Phase},
-    watch,
+    clock::Clock,
+    lead::{Lost, Terms},
+    process::Process,
+    telemetry::{self, Health, LogFormat, Metrics},
 };
 
 #[derive(Debug, Args)]
@@ -108,31 +104,17 @@ impl Run {
                 _ = terminate.recv() => {}
             }
         };
-        let mut stop = Box::pin(stop);
-        let barred = |rival: Option<&Rival>| {
-            health.set(rival.map_or(Phase::Standby, |rival| Phase::Barred(rival.to_string())));
-        };
-        let (leadership, takeover) = tokio::select! {
-            acquired = lead::acquire(writer.clone(), terms.clone(), barred) => acquired,
-            () = &mut stop => return Ok(()),
-        };
-        // Lists made after the Lease was acquired show everything that earlier leaders have written.
-        let watches = watch::start(&reader, &metrics);
-        let add_only_until = (takeover != Takeover::HandedOver).then(|| Instant::now() + terms.add_only());
-        let run = Loop {
+        let process = Process {
             settings: self.serving.settings(),
-            is_openshift: watch::is_openshift(&reader).await,
-            leadership,
-            add_only_until,
-            // A new installation does not wait; that somebody has just deleted the Lease is too rare for that.
-            give_nothing: takeover == Takeover::Forced,
-            writer: Writer::new(writer, terms.last_write()),
+            reader,
+            writer,
+            terms,
             max_in_flight: usize::from(self.max_in_flight),
-            watches,
+            clock: Clock::system(),
             health,
             metrics,
         };
-        Ok(run.run(stop).await?)
+        Ok(process.run(Box::pin(stop)).await?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use clarion_api::{Timestamp, names};
+use clarion_api::{Timestamp, frr::FRRConfiguration, names};
 use clarion_core::world::DrainAll;
 use http::{Method, Request};
 use k8s_openapi::{
@@ -12,6 +12,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource as _,
     api::{ListParams, ObjectMeta},
+    core::PartialObjectMeta,
 };
 use tokio::time::Instant;
 use tracing::warn;
@@ -74,6 +75,18 @@ async fn list(client: &Client, parameters: ListParams) -> Result<Vec<Lease>, kub
     Ok(Api::<Lease>::all(client.clone()).list(&parameters).await?.items)
 }
 
+/// Whether a Clarion has led in this cluster: there is an FRRConfiguration of Clarion's.
+pub async fn has_led(client: &Client) -> Result<bool, kube::Error> {
+    let parameters = ListParams::default().labels(&names::managed_by_clarion()).limit(1);
+    let configurations = Api::<PartialObjectMeta<FRRConfiguration>>::all(client.clone());
+    match configurations.list(&parameters).await {
+        Ok(found) => Ok(!found.items.is_empty()),
+        // FRR-K8s is not installed.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What was seen of Leases. Expiry is judged by this process's clock, from when it first saw a record as it is: clocks of two
 /// machines may differ.
 #[derive(Debug, Default)]
@@ -98,8 +111,8 @@ impl Seen {
 }
 
 /// The record with its times set, on top of the version that was read, and with the label by which [`all`] finds it.
-pub fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>) -> Lease {
-    let now = MicroTime(Timestamp::now());
+pub fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>, now: Timestamp) -> Lease {
+    let now = MicroTime(now);
     let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let same_holder = old.holder_identity.as_deref() == holder;
     let transitions = old.lease_transitions.unwrap_or(0);

@@ -2,9 +2,10 @@
 //!
 //! With a Lease of duration D, a leader renews it every D/8 and stops writing when no renewal has succeeded for 2/3 D,
 //! counted from the moment before the successful request was sent. Every write has a server-side timeout of D/4, so the last
-//! one has ended at 2/3 D + D/4 = 11/12 D. Another process takes over no earlier than D after it saw the last renewal.
-//! What remains is a process that was stopped between its look at the clock and its request: writes carry a
-//! resourceVersion, and a new leader only adds for another D/4 + D/12.
+//! one has been given up at 2/3 D + D/4 = 11/12 D, and nothing of it is left an [`OVERTIME`] later. Another process takes over no
+//! earlier than D after it saw the last renewal, and only adds for another D/4 + D/12, or D/4 and an overtime where that is
+//! longer. What remains is a process that was stopped between its look at the clock and its request: writes carry a
+//! resourceVersion.
 //!
 //! One cluster has one Clarion, however many replicas it has. Installed twice, the two have a Lease each: whoever sees a Lease
 //! of another that is held stands by.
@@ -16,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use clarion_api::Timestamp;
 use clarion_core::world::DrainAll;
 use http::Method;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -28,6 +28,10 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::lease::Seen;
+use crate::clock::Clock;
+
+/// How long after its timeout a write may still take effect: the API server does not call back what it has sent to etcd.
+pub const OVERTIME: Duration = Duration::from_secs(1);
 
 /// Which Lease, held how long, by whom.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ impl Terms {
 
     /// How long a new leader only adds.
     pub fn add_only(&self) -> Duration {
-        self.last_write() + self.duration / 12
+        self.last_write() + OVERTIME.max(self.duration / 12)
     }
 
     /// The Lease, with its namespace.
@@ -73,9 +77,9 @@ impl Terms {
 pub enum Takeover {
     /// Its last holder has freed it: no write of that process can be under way.
     HandedOver,
-    /// There was none. If somebody deleted it, writes of another process may still arrive.
+    /// There was none, and nothing that Clarion has written.
     Created,
-    /// Its last holder let it expire: writes of that process may still arrive.
+    /// Its last holder let it expire, or somebody deleted it: writes of that process may still arrive.
     Forced,
 }
 
@@ -84,6 +88,7 @@ pub enum Takeover {
 pub struct Leadership {
     client: Client,
     terms: Terms,
+    clock: Clock,
     /// Up to when this process may write.
     until: Arc<Mutex<Instant>>,
     /// What the Lease asks of its holder.
@@ -128,21 +133,35 @@ pub struct Rival {
 }
 
 /// Waits until the Lease can be had and no other Clarion leads, and takes it. `barred` is told while another does.
-pub async fn acquire(client: Client, terms: Terms, barred: impl Fn(Option<&Rival>)) -> (Leadership, Takeover) {
-    let mut candidate = Candidate { client, terms, seen: Seen::default(), owed: Takeover::HandedOver, blind: false };
+pub async fn acquire(
+    client: Client,
+    terms: Terms,
+    clock: Clock,
+    barred: impl Fn(Option<&Rival>),
+) -> (Leadership, Takeover) {
+    let mut candidate = Candidate {
+        client,
+        terms,
+        clock,
+        seen: Seen::default(),
+        missing: None,
+        owed: Takeover::HandedOver,
+        blind: false,
+    };
     let (mut told, limit) = (None, candidate.terms.renew_within());
     loop {
         let started = Instant::now();
         let attempt = timeout(limit, candidate.attempt());
         let found =
             attempt.await.unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {limit:?}").into())));
-        let Candidate { client, terms, .. } = &candidate;
+        let Candidate { client, terms, clock, .. } = &candidate;
         match found {
             Ok(Attempt::Got(lease, takeover)) => {
                 info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
                 let until = Arc::new(Mutex::new(started + terms.renew_within()));
                 let asked = Arc::new(watch::Sender::new(lease::drain_all(&lease)));
-                return (Leadership { client: client.clone(), terms: terms.clone(), until, asked }, takeover);
+                let (client, terms, clock) = (client.clone(), terms.clone(), clock.clone());
+                return (Leadership { client, terms, clock, until, asked }, takeover);
             }
             Ok(other) if told.as_ref() == Some(&other) => {}
             Ok(other) => {
@@ -177,7 +196,10 @@ enum Attempt {
 struct Candidate {
     client: Client,
     terms: Terms,
+    clock: Clock,
     seen: Seen,
+    /// Since when there is no Lease.
+    missing: Option<Instant>,
     /// How the Lease was come by when it was given up for another Clarion, without anything done.
     owed: Takeover,
     /// It may not see the Leases of others, and has said so.
@@ -201,19 +223,32 @@ impl Candidate {
         let leases = lease::all(&self.client).await;
         let Some(rival) = self.rival(leases, &mut expired)? else { return Ok(Attempt::Got(lease, takeover)) };
         self.owed = takeover;
-        lease::send(&self.client, &self.terms, Method::PUT, &lease::record(&self.terms, Some(&lease), None)).await?;
+        lease::send(
+            &self.client,
+            &self.terms,
+            Method::PUT,
+            &lease::record(&self.terms, Some(&lease), None, self.clock.now()),
+        )
+        .await?;
         // Else two that yield to each other might go on doing so.
-        sleep(self.terms.retry_every().mul_f64(jitter())).await;
+        sleep(self.terms.retry_every().mul_f64(fastrand::f64())).await;
         Ok(Attempt::Barred(rival))
     }
 
     async fn take(&mut self) -> Result<Attempt, kube::Error> {
-        let Self { client, terms, seen, .. } = self;
-        let mine = |before| lease::record(terms, before, Some(&terms.identity));
+        let Self { client, terms, clock, seen, missing, .. } = self;
+        let mine = |before| lease::record(terms, before, Some(&terms.identity), clock.now());
         let Some(lease) = lease::get(client, terms).await? else {
+            // Whoever held one that was deleted leads until it renews it.
+            let since = *missing.get_or_insert_with(Instant::now);
+            let takeover = if lease::has_led(client).await? { Takeover::Forced } else { Takeover::Created };
+            if takeover == Takeover::Forced && since.elapsed() < terms.duration {
+                return Ok(Attempt::Held("another process, whose Lease was deleted".to_owned()));
+            }
             let lease = lease::send(client, terms, Method::POST, &mine(None)).await?;
-            return Ok(Attempt::Got(Box::new(lease), Takeover::Created));
+            return Ok(Attempt::Got(Box::new(lease), takeover));
         };
+        *missing = None;
         let takeover = if lease::holder(&lease).is_empty() {
             Takeover::HandedOver
         } else if seen.is_held(&lease, terms.duration) {
@@ -247,9 +282,9 @@ impl Candidate {
             }
             Err(error) => return Err(error),
         };
-        let own = self.terms.lease();
+        let (own, now) = (self.terms.lease(), self.clock.now());
         let others = leases.iter().filter(|lease| lease::name(lease) != own && !lease::holder(lease).is_empty());
-        for lease in others.filter(|lease| !lease::is_abandoned(lease, Timestamp::now())) {
+        for lease in others.filter(|lease| !lease::is_abandoned(lease, now)) {
             if self.seen.is_held(lease, self.terms.duration) {
                 return Ok(Some(Rival { lease: lease::name(lease), holder: lease::holder(lease).to_owned() }));
             }
@@ -257,11 +292,6 @@ impl Candidate {
         }
         Ok(None)
     }
-}
-
-/// Something between 0 and 1 that is another one each time.
-fn jitter() -> f64 {
-    f64::from(Timestamp::now().subsec_nanosecond().rem_euclid(1_000_000)) / 1e6
 }
 
 impl Leadership {
@@ -318,7 +348,7 @@ impl Leadership {
         if holder != self.terms.identity {
             return Ok(Some(holder.to_owned()));
         }
-        let renewed = lease::record(&self.terms, Some(&lease), Some(holder));
+        let renewed = lease::record(&self.terms, Some(&lease), Some(holder), self.clock.now());
         lease::send(&self.client, &self.terms, Method::PUT, &renewed).await?;
         let asked = lease::drain_all(&lease);
         self.asked.send_if_modified(|known| std::mem::replace(known, asked) != asked);
@@ -331,7 +361,7 @@ impl Leadership {
             if let Some(lease) = lease::get(&self.client, &self.terms).await?
                 && lease::holder(&lease) == self.terms.identity
             {
-                let freed = lease::record(&self.terms, Some(&lease), None);
+                let freed = lease::record(&self.terms, Some(&lease), None, self.clock.now());
                 lease::send(&self.client, &self.terms, Method::PUT, &freed).await?;
             }
             Ok::<_, kube::Error>(())
@@ -360,6 +390,8 @@ mod tests {
             assert!(terms.renew_within() + terms.last_write() < terms.duration);
             assert!(terms.retry_every() * 4 < terms.renew_within(), "several attempts fit");
             assert!(terms.add_only() > terms.last_write());
+            let last_effect = terms.renew_within() + terms.last_write() + OVERTIME;
+            assert!(last_effect < terms.duration + terms.add_only(), "nothing is taken away before");
         }
     }
 }

@@ -104,6 +104,7 @@ async fn run<F: Future<Output = Answer> + Send + 'static>(
             }
         };
         let news = select! {
+            biased;
             Some(seen) = events.recv() => schedule.seen(seen, Instant::now()),
             Some(Ok((name, answer))) = fetches.join_next() => {
                 metrics.fetched(answer.outcome());

@@ -98,6 +98,7 @@ pub async fn run<T: Permitted>(
         let mut list = Collection::default();
         let take = |event| take::<T>(event, &namespace, &mut list, &mut permitted);
         select! {
+            biased;
             ended = follow(T::KIND, events, is_forbidden, &changes, take) => match ended {
                 Err(Closed) => return,
                 Ok(()) => {
@@ -115,6 +116,7 @@ pub async fn run<T: Permitted>(
             },
         }
         select! {
+            biased;
             () = sleep(FORBIDDEN) => {}
             changed = namespaces.changed() => if changed.is_err() { return },
         }
