@@ -54,7 +54,7 @@ impl Process {
             is_openshift: watch::is_openshift(&reader).await,
             leadership,
             add_only_until,
-            // A new installation does not wait.
+            // A new installation gives at once, though it takes nothing away yet.
             give_nothing: takeover == Takeover::Forced,
             writer: Writer::new(writer, terms.last_write(), clock.clone()),
             max_in_flight,

@@ -154,10 +154,10 @@ impl Writer {
         let failure = failure.of(&expected);
         let mut pause = SETTLE.0;
         loop {
+            // What is read was so no earlier than this.
+            let asked = Instant::now();
             match self.read::<T>(&object.name).await {
-                Ok(found)
-                    if failure.certain || expected.is_settled_by(found.as_ref()) || Instant::now() >= given_up =>
-                {
+                Ok(found) if failure.certain || expected.is_settled_by(found.as_ref()) || asked >= given_up => {
                     let uid = expected.uid().map(str::to_owned);
                     return (known(object.name.clone(), uid, found), Some(failure.failure));
                 }

@@ -30,7 +30,8 @@ const CONFIGURATIONS_IN_FLIGHT: usize = 8;
 /// How long the API server may take for a write of an FRRConfiguration: longer than the ten seconds that it gives the webhook, so
 /// that it can still say that the webhook was the reason.
 const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(12);
-/// How long it may take for any other write. One of which the answer is lost is uncertain for so long.
+/// How long it may take for any other write. One of which the answer is lost is uncertain for so long, and
+/// an [`OVERTIME`](crate::lead::OVERTIME).
 const STATUS_TIMEOUT: Duration = Duration::from_secs(4);
 /// The shortest and the longest pause after a failed write of an object.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));

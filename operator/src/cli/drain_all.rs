@@ -54,7 +54,8 @@ pub enum Error {
     #[error("{0} can't be listed: {1}")]
     List(&'static str, kube::Error),
     #[error(
-        "there is no Lease of Clarion in this cluster: it was never installed, or its namespace is gone. What is left of its \
+        "there is no Lease of Clarion in this cluster: it was never installed, its namespace is gone, or somebody \
+         deleted the Lease a moment ago, upon which it comes back. What is left of its \
          FRRConfigurations: {REMAINS}"
     )]
     NoLease,

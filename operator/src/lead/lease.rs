@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use clarion_api::{Timestamp, frr::FRRConfiguration, names};
+use clarion_api::{LoadBalancerPool, Timestamp, frr::FRRConfiguration, names};
 use clarion_core::world::DrainAll;
 use http::{Method, Request};
 use k8s_openapi::{
@@ -14,6 +14,7 @@ use kube::{
     api::{ListParams, ObjectMeta},
     core::PartialObjectMeta,
 };
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -75,14 +76,37 @@ async fn list(client: &Client, parameters: ListParams) -> Result<Vec<Lease>, kub
     Ok(Api::<Lease>::all(client.clone()).list(&parameters).await?.items)
 }
 
-/// Whether a Clarion has led in this cluster: there is an FRRConfiguration of Clarion's.
-pub async fn has_led(client: &Client) -> Result<bool, kube::Error> {
+/// Whether there are traces of a Clarion, which may be at work by a Lease that nobody sees: FRRConfigurations, or what it has
+/// said of a pool. Where that can't be found out, there may be.
+pub async fn may_be_led(client: &Client) -> bool {
+    let (configurations, pools) = tokio::join!(has_configurations(client), has_pools_in_use(client));
+    [configurations, pools].into_iter().any(|found| {
+        found.unwrap_or_else(|error| {
+            warn!(%error, "whether Clarion has been here can't be found out, so this process waits as if it had");
+            true
+        })
+    })
+}
+
+async fn has_configurations(client: &Client) -> Result<bool, kube::Error> {
     let parameters = ListParams::default().labels(&names::managed_by_clarion()).limit(1);
     let configurations = Api::<PartialObjectMeta<FRRConfiguration>>::all(client.clone());
-    match configurations.list(&parameters).await {
-        Ok(found) => Ok(!found.items.is_empty()),
-        // FRR-K8s is not installed.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+    Ok(known(configurations.list(&parameters).await)?.is_some_and(|found| !found.items.is_empty()))
+}
+
+async fn has_pools_in_use(client: &Client) -> Result<bool, kube::Error> {
+    let request =
+        Request::get(LoadBalancerPool::url_path(&(), None)).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let pools = known(client.request::<Value>(request).await)?;
+    let items = pools.iter().filter_map(|pools| pools.get("items")?.as_array()).flatten();
+    Ok(items.into_iter().any(|pool| pool.get("status").is_some()))
+}
+
+/// What was answered, if the API server knows the kind.
+fn known<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -141,11 +165,7 @@ pub fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>, now: 
 /// Reads it, if it is there.
 pub async fn get(client: &Client, terms: &Terms) -> Result<Option<Lease>, kube::Error> {
     let request = Request::get(path(terms)).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    match client.request::<Lease>(request).await {
-        Ok(lease) => Ok(Some(lease)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(error),
-    }
+    known(client.request::<Lease>(request).await)
 }
 
 /// Creates or updates it.

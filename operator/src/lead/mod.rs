@@ -77,7 +77,7 @@ impl Terms {
 pub enum Takeover {
     /// Its last holder has freed it: no write of that process can be under way.
     HandedOver,
-    /// There was none, and nothing that Clarion has written.
+    /// There was none, nor a trace of Clarion.
     Created,
     /// Its last holder let it expire, or somebody deleted it: writes of that process may still arrive.
     Forced,
@@ -144,7 +144,7 @@ pub async fn acquire(
         terms,
         clock,
         seen: Seen::default(),
-        missing: None,
+        missing_since: None,
         owed: Takeover::HandedOver,
         blind: false,
     };
@@ -154,6 +154,9 @@ pub async fn acquire(
         let attempt = timeout(limit, candidate.attempt());
         let found =
             attempt.await.unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {limit:?}").into())));
+        if !matches!(found, Ok(Attempt::Missing)) {
+            candidate.missing_since = None;
+        }
         let Candidate { client, terms, clock, .. } = &candidate;
         match found {
             Ok(Attempt::Got(lease, takeover)) => {
@@ -168,6 +171,11 @@ pub async fn acquire(
                 match &other {
                     Attempt::Barred(rival) => warn!("{rival}"),
                     Attempt::Held(holder) => info!(lease = terms.name, holder, "standing by"),
+                    Attempt::Missing => info!(
+                        lease = terms.name,
+                        wait = ?terms.duration,
+                        "there is no Lease, but Clarion has been here: a process whose Lease was deleted may still write"
+                    ),
                     Attempt::Got(..) => {}
                 }
                 barred(match &other {
@@ -188,6 +196,8 @@ enum Attempt {
     Got(Box<Lease>, Takeover),
     /// Another process holds it.
     Held(String),
+    /// There is none, but traces of Clarion, so somebody may have deleted it under its holder.
+    Missing,
     /// Another Clarion leads, by a Lease of its own.
     Barred(Rival),
 }
@@ -198,8 +208,8 @@ struct Candidate {
     terms: Terms,
     clock: Clock,
     seen: Seen,
-    /// Since when there is no Lease.
-    missing: Option<Instant>,
+    /// Since when each look has found no Lease.
+    missing_since: Option<Instant>,
     /// How the Lease was come by when it was given up for another Clarion, without anything done.
     owed: Takeover,
     /// It may not see the Leases of others, and has said so.
@@ -236,27 +246,31 @@ impl Candidate {
     }
 
     async fn take(&mut self) -> Result<Attempt, kube::Error> {
-        let Self { client, terms, clock, seen, missing, .. } = self;
-        let mine = |before| lease::record(terms, before, Some(&terms.identity), clock.now());
-        let Some(lease) = lease::get(client, terms).await? else {
-            // Whoever held one that was deleted leads until it renews it.
-            let since = *missing.get_or_insert_with(Instant::now);
-            let takeover = if lease::has_led(client).await? { Takeover::Forced } else { Takeover::Created };
-            if takeover == Takeover::Forced && since.elapsed() < terms.duration {
-                return Ok(Attempt::Held("another process, whose Lease was deleted".to_owned()));
-            }
-            let lease = lease::send(client, terms, Method::POST, &mine(None)).await?;
-            return Ok(Attempt::Got(Box::new(lease), takeover));
-        };
-        *missing = None;
+        let Some(lease) = lease::get(&self.client, &self.terms).await? else { return self.take_missing().await };
         let takeover = if lease::holder(&lease).is_empty() {
             Takeover::HandedOver
-        } else if seen.is_held(&lease, terms.duration) {
+        } else if self.seen.is_held(&lease, self.terms.duration) {
             return Ok(Attempt::Held(lease::holder(&lease).to_owned()));
         } else {
             Takeover::Forced
         };
-        match lease::send(client, terms, Method::PUT, &mine(Some(&lease))).await {
+        self.claim(Method::PUT, Some(&lease), takeover).await
+    }
+
+    /// There is no Lease. Whoever held one that somebody deleted leads until it tries to renew it, so where there are traces
+    /// of Clarion, this is like a Lease that has yet to expire.
+    async fn take_missing(&mut self) -> Result<Attempt, kube::Error> {
+        let since = *self.missing_since.get_or_insert_with(Instant::now);
+        let takeover = if lease::may_be_led(&self.client).await { Takeover::Forced } else { Takeover::Created };
+        if takeover == Takeover::Forced && since.elapsed() < self.terms.duration {
+            return Ok(Attempt::Missing);
+        }
+        self.claim(Method::POST, None, takeover).await
+    }
+
+    async fn claim(&self, method: Method, before: Option<&Lease>, takeover: Takeover) -> Result<Attempt, kube::Error> {
+        let mine = lease::record(&self.terms, before, Some(&self.terms.identity), self.clock.now());
+        match lease::send(&self.client, &self.terms, method, &mine).await {
             Ok(lease) => Ok(Attempt::Got(Box::new(lease), takeover)),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(Attempt::Held("another process".to_owned())),
             Err(error) => Err(error),
@@ -295,7 +309,7 @@ impl Candidate {
 }
 
 impl Leadership {
-    /// How long a write may take that is sent now, if any may be sent: it has ended when another process may take over.
+    /// How long a write may take that is sent now, if any may be sent: it has been given up when another process may take over.
     pub fn write_within(&self) -> Option<Duration> {
         let left = self.until().saturating_duration_since(Instant::now());
         (!left.is_zero()).then(|| left + self.terms.last_write())
@@ -379,7 +393,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_write_of_a_leader_has_ended_before_another_may_take_over() {
+    fn the_last_write_of_a_leader_has_been_given_up_before_another_may_take_over() {
         for seconds in [2, 3, 15, 60] {
             let terms = Terms {
                 namespace: String::new(),

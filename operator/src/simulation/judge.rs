@@ -44,6 +44,8 @@ pub struct Judge {
     log: VecDeque<String>,
     /// Changes of anything but Leases.
     pub changes: u64,
+    /// How often somebody came to hold the Lease.
+    pub leaders: u64,
     services: BTreeMap<String, Service>,
     /// Nodes with a ready endpoint, by Service.
     endpoints: BTreeMap<String, BTreeSet<String>>,
@@ -69,6 +71,7 @@ impl Judge {
             violations: Vec::new(),
             log: VecDeque::new(),
             changes: 0,
+            leaders: 0,
             services: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -107,9 +110,14 @@ impl Judge {
     /// Something has changed.
     pub fn sees(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {
         if key.plural == "leases" {
-            let holder = |lease: Option<&Value>| lease.map(|lease| lease["spec"]["holderIdentity"].to_string());
-            if holder(before) != holder(after) {
-                self.note(&format!("the Lease is held by {}", holder(after).unwrap_or_default()));
+            let holder = |lease: Option<&Value>| {
+                let holder = lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str());
+                holder.unwrap_or_default().to_owned()
+            };
+            let now = holder(after);
+            if holder(before) != now {
+                self.leaders += u64::from(!now.is_empty());
+                self.note(&format!("the Lease is held by {now:?}"));
             }
             return;
         }

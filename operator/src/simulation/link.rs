@@ -105,9 +105,12 @@ impl Link {
         self.state.lock().unwrap()
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes what goes wrong from now on. What is cut off has no watches.
     pub fn set(&self, weather: Weather) {
         self.state().weather = weather;
+        if weather.cut {
+            self.end_watches();
+        }
     }
 
     /// Ends all watches.

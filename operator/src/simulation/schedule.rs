@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -100,8 +101,35 @@ pub struct Cluster {
     pool: &'static str,
     /// Parameters of the session change; else users have objects with the session, which must agree on them.
     edits_peer: bool,
-    /// Schedules until now.
-    schedules: u64,
+    tally: Tally,
+}
+
+/// What has happened until now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub schedules: u64,
+    pub kills: u64,
+    pub outages: u64,
+    pub leaders: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.kills += other.kills;
+        self.outages += other.outages;
+        self.leaders += other.leaders;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schedules, kills, outages, leaders } = self;
+        write!(
+            f,
+            "{schedules} schedules, {kills} kills, {outages} outages of the API server, {leaders} changes of leaders"
+        )
+    }
 }
 
 /// What came of a run.
@@ -132,7 +160,7 @@ impl Cluster {
             nodes: BTreeSet::new(),
             pool: "first",
             edits_peer: seed.is_multiple_of(2),
-            schedules: 0,
+            tally: Tally::default(),
         };
         (0..NODES).for_each(|node| this.add_node(node));
         (0..SERVICES / 2).for_each(|service| this.add_service(service));
@@ -146,7 +174,7 @@ impl Cluster {
 
     /// One schedule.
     pub async fn schedule(&mut self) -> Result<(), Broken> {
-        self.schedules += 1;
+        self.tally.schedules += 1;
         self.store.judge(Judge::is_steady);
         let fierce = self.random.f64() < 0.7;
         for _ in 0..self.random.usize(1..=8) {
@@ -162,7 +190,7 @@ impl Cluster {
             self.pass(pause).await;
         }
         self.come_to_rest().await?;
-        if self.schedules.is_multiple_of(CALM_EVERY) {
+        if self.tally.schedules.is_multiple_of(CALM_EVERY) {
             self.stays_calm().await?;
         }
         Ok(())
@@ -227,8 +255,8 @@ impl Cluster {
             67..70 => self.store.remove("leases", "clarion-system", "clarion"),
             70..75 => {
                 self.note("the API server is away");
+                self.tally.outages += 1;
                 self.replicas.iter().for_each(|replica| replica.link.set(Weather::CUT));
-                self.replicas.iter().for_each(|replica| replica.link.end_watches());
                 let away = Duration::from_millis(self.random.u64(..20_000));
                 self.pass(away).await;
                 self.replicas.iter().for_each(|replica| replica.link.set(Weather::FAIR));
@@ -255,6 +283,7 @@ impl Cluster {
     }
 
     fn kill(&mut self, replica: usize) {
+        self.tally.kills += 1;
         let replica = &mut self.replicas[replica];
         replica.link.kill();
         replica.task.abort();
@@ -383,6 +412,11 @@ impl Cluster {
         Broken { what, log: self.store.judge(|judge| judge.log()) }
     }
 
+    /// What has happened until now.
+    pub fn tally(&self) -> Tally {
+        Tally { leaders: self.store.judge(|judge| judge.leaders), ..self.tally }
+    }
+
     /// What has happened last.
     pub fn log(&self) -> String {
         self.store.judge(|judge| judge.log())
@@ -430,8 +464,8 @@ mod tests {
     /// So many schedules one after the other in one cluster.
     const IN_A_ROW: u64 = 20;
 
-    /// A cluster of this seed and so many schedules in it; what happened last.
-    fn run(seed: u64, schedules: u64) -> Result<String, Broken> {
+    /// A cluster of this seed and so many schedules in it.
+    fn run(seed: u64, schedules: u64) -> Result<Outcome, Broken> {
         // What processes draw by themselves.
         fastrand::seed(seed);
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -441,7 +475,7 @@ mod tests {
             for _ in 0..schedules {
                 cluster.schedule().await?;
             }
-            Ok(cluster.log())
+            Ok(Outcome { log: cluster.log(), tally: cluster.tally() })
         })
     }
 
@@ -449,12 +483,20 @@ mod tests {
         std::env::var(name).ok().map(|text| text.parse().expect("a number"))
     }
 
+    /// What came of a run in which every rule held.
+    struct Outcome {
+        log: String,
+        tally: Tally,
+    }
+
     /// Runs clusters of these seeds until one breaks a rule or there are no more.
-    fn run_all(seeds: &Mutex<RangeInclusive<u64>>, schedules: u64) {
+    fn run_all(seeds: &Mutex<RangeInclusive<u64>>) -> Tally {
+        let mut tally = Tally::default();
         loop {
-            let Some(seed) = seeds.lock().unwrap().next() else { return };
-            if let Err(Broken { what, log }) = run(seed, schedules) {
-                panic!("{log}\nCLARION_SEED={seed}: {what}");
+            let Some(seed) = seeds.lock().unwrap().next() else { return tally };
+            match run(seed, IN_A_ROW) {
+                Ok(outcome) => tally.add(outcome.tally),
+                Err(Broken { what, log }) => panic!("{log}\nCLARION_SEED={seed}: {what}"),
             }
         }
     }
@@ -472,17 +514,17 @@ mod tests {
         };
         let seeds = Mutex::new(first..=last);
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let mut tally = Tally::default();
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| run_all(&seeds, IN_A_ROW))).collect();
-            for thread in threads {
-                thread.join().expect("every rule holds");
-            }
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| run_all(&seeds))).collect();
+            threads.into_iter().for_each(|thread| tally.add(thread.join().expect("every rule holds")));
         });
+        println!("{tally}");
     }
 
     #[test]
     fn all_follows_from_the_seed() {
-        let [once, again] = [run(7, 10), run(7, 10)].map(|log| log.map_err(|broken| broken.what).unwrap());
+        let [once, again] = [run(7, 10), run(7, 10)].map(|outcome| outcome.map_err(|broken| broken.what).unwrap().log);
         for (n, (once, again)) in once.lines().zip(again.lines()).enumerate() {
             assert_eq!(once, again, "line {n}");
         }

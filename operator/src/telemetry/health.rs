@@ -58,7 +58,7 @@ impl Health {
 
     fn ready(&self) -> (StatusCode, String) {
         match self.get().0 {
-            Phase::Standby => (StatusCode::OK, "standing by: another process leads\n".to_owned()),
+            Phase::Standby => (StatusCode::OK, "standing by: another process leads, or may\n".to_owned()),
             Phase::Barred(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             Phase::Leading => (StatusCode::OK, "leading\n".to_owned()),
             Phase::Syncing(missing) => {
