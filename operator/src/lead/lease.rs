@@ -135,7 +135,7 @@ impl Seen {
 }
 
 /// The record with its times set, on top of the version that was read, and with the label by which [`all`] finds it.
-pub fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>, now: Timestamp) -> Lease {
+fn record(terms: &Terms, before: Option<&Lease>, holder: Option<&str>, now: Timestamp) -> Lease {
     let now = MicroTime(now);
     let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let same_holder = old.holder_identity.as_deref() == holder;
@@ -168,11 +168,21 @@ pub async fn get(client: &Client, terms: &Terms) -> Result<Option<Lease>, kube::
     known(client.request::<Lease>(request).await)
 }
 
-/// Creates or updates it.
-pub async fn send(client: &Client, terms: &Terms, method: Method, lease: &Lease) -> Result<Lease, kube::Error> {
-    let path = if method == Method::POST { Lease::url_path(&(), Some(&terms.namespace)) } else { path(terms) };
+/// Writes it on top of the version that was read, or creates it where there was none.
+pub async fn write(
+    client: &Client,
+    terms: &Terms,
+    before: Option<&Lease>,
+    holder: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, kube::Error> {
+    let lease = record(terms, before, holder, now);
+    let (method, path) = match before {
+        Some(_) => (Method::PUT, path(terms)),
+        None => (Method::POST, Lease::url_path(&(), Some(&terms.namespace))),
+    };
     let uri = format!("{path}?fieldManager={}&timeout={}ms", names::FIELD_MANAGER, terms.last_write().as_millis());
-    let body = serde_json::to_vec(lease).map_err(kube::Error::SerdeError)?;
+    let body = serde_json::to_vec(&lease).map_err(kube::Error::SerdeError)?;
     let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
     client.request(request.body(body).map_err(kube::Error::HttpError)?).await
 }

@@ -18,7 +18,6 @@ use std::{
 };
 
 use clarion_core::world::DrainAll;
-use http::Method;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use tokio::{
@@ -233,13 +232,7 @@ impl Candidate {
         let leases = lease::all(&self.client).await;
         let Some(rival) = self.rival(leases, &mut expired)? else { return Ok(Attempt::Got(lease, takeover)) };
         self.owed = takeover;
-        lease::send(
-            &self.client,
-            &self.terms,
-            Method::PUT,
-            &lease::record(&self.terms, Some(&lease), None, self.clock.now()),
-        )
-        .await?;
+        lease::write(&self.client, &self.terms, Some(&lease), None, self.clock.now()).await?;
         // Else two that yield to each other might go on doing so.
         sleep(self.terms.retry_every().mul_f64(fastrand::f64())).await;
         Ok(Attempt::Barred(rival))
@@ -254,7 +247,7 @@ impl Candidate {
         } else {
             Takeover::Forced
         };
-        self.claim(Method::PUT, Some(&lease), takeover).await
+        self.claim(Some(&lease), takeover).await
     }
 
     /// There is no Lease. Whoever held one that somebody deleted leads until it tries to renew it, so where there are traces
@@ -265,12 +258,12 @@ impl Candidate {
         if takeover == Takeover::Forced && since.elapsed() < self.terms.duration {
             return Ok(Attempt::Missing);
         }
-        self.claim(Method::POST, None, takeover).await
+        self.claim(None, takeover).await
     }
 
-    async fn claim(&self, method: Method, before: Option<&Lease>, takeover: Takeover) -> Result<Attempt, kube::Error> {
-        let mine = lease::record(&self.terms, before, Some(&self.terms.identity), self.clock.now());
-        match lease::send(&self.client, &self.terms, method, &mine).await {
+    async fn claim(&self, before: Option<&Lease>, takeover: Takeover) -> Result<Attempt, kube::Error> {
+        let Self { client, terms, clock, .. } = self;
+        match lease::write(client, terms, before, Some(&terms.identity), clock.now()).await {
             Ok(lease) => Ok(Attempt::Got(Box::new(lease), takeover)),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(Attempt::Held("another process".to_owned())),
             Err(error) => Err(error),
@@ -362,8 +355,7 @@ impl Leadership {
         if holder != self.terms.identity {
             return Ok(Some(holder.to_owned()));
         }
-        let renewed = lease::record(&self.terms, Some(&lease), Some(holder), self.clock.now());
-        lease::send(&self.client, &self.terms, Method::PUT, &renewed).await?;
+        lease::write(&self.client, &self.terms, Some(&lease), Some(holder), self.clock.now()).await?;
         let asked = lease::drain_all(&lease);
         self.asked.send_if_modified(|known| std::mem::replace(known, asked) != asked);
         Ok(None)
@@ -375,8 +367,7 @@ impl Leadership {
             if let Some(lease) = lease::get(&self.client, &self.terms).await?
                 && lease::holder(&lease) == self.terms.identity
             {
-                let freed = lease::record(&self.terms, Some(&lease), None, self.clock.now());
-                lease::send(&self.client, &self.terms, Method::PUT, &freed).await?;
+                lease::write(&self.client, &self.terms, Some(&lease), None, self.clock.now()).await?;
             }
             Ok::<_, kube::Error>(())
         };

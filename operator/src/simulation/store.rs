@@ -297,13 +297,12 @@ impl State {
         let known = KINDS.iter().find(|known| known.plural == call.key.plural).unwrap();
         let table = self.tables.get(known.plural).unwrap();
         let mut objects = table.objects.clone();
-        if call.query.get("resourceVersion").is_some_and(|version| version == "0") {
-            for event in table.events.iter().rev().take(1) {
-                match &event.before {
-                    Some(before) => objects.insert(event.key.clone(), Arc::clone(before)),
-                    None => objects.remove(&event.key),
-                };
-            }
+        let is_cached = call.query.get("resourceVersion").is_some_and(|version| version == "0");
+        if let Some(event) = table.events.last().filter(|_| is_cached) {
+            match &event.before {
+                Some(before) => objects.insert(event.key.clone(), Arc::clone(before)),
+                None => objects.remove(&event.key),
+            };
         }
         let ours = call.query.contains_key("labelSelector");
         objects
