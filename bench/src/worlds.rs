@@ -11,12 +11,13 @@ use clarion_core::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use smol_str::ToSmolStr as _;
 
 /// An object at its first version.
 #[must_use]
 pub fn object<T>(name: ObjectName, value: T) -> Object<T> {
     let meta =
-        Meta { uid: name.to_string(), name, resource_version: "1".to_owned(), generation: Some(1), ..Meta::default() };
+        Meta { uid: name.to_smolstr(), name, resource_version: "1".into(), generation: Some(1), ..Meta::default() };
     Object { meta, value }
 }
 
@@ -95,7 +96,7 @@ pub fn change_hold_time(world: &mut World) {
         "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "holdTime": "90s", "keepaliveTime": "30s",
     }));
     let mut peer = custom("peer", peer);
-    peer.meta.resource_version = "1000000".to_owned();
+    peer.meta.resource_version = "1000000".into();
     world.peers.watched(peer);
 }
 

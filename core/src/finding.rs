@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use itertools::Itertools as _;
+
 use crate::world::ObjectRef;
 
 /// How much a finding matters.
@@ -158,7 +160,7 @@ impl Findings {
 /// The first few of some nodes, and how many more there are.
 pub fn list_of_nodes(names: &[impl AsRef<str>]) -> String {
     const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).join(", ");
     let word = if names.len() == 1 { "node" } else { "nodes" };
     match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         Some(more) => format!("{word} {shown} and {more} more"),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use clarion_api::{Timestamp, names};
+use itertools::Itertools as _;
 
 use crate::{
     config::{Config, selected},
@@ -141,7 +142,7 @@ pub fn hosts<'w>(world: &'w World, config: &Config, findings: &mut Findings) -> 
     let mut hosts = Hosts::default();
     for (name, nodes) in by_name {
         if nodes.len() > 1 {
-            let list = nodes.iter().map(|node| node.meta.name.name.as_str()).collect::<Vec<_>>().join(", ");
+            let list = nodes.iter().map(|node| node.meta.name.name.as_str()).join(", ");
             let message = format!(
                 "Nodes {list} have the same label {}={name}: they only get what all of them are to have",
                 names::HOSTNAME_LABEL

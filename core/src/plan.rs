@@ -123,14 +123,14 @@ fn configurations(
 ) -> Vec<ConfigurationWrite> {
     let namespace = world.frr_k8s_namespace();
     let current: Layout =
-        world.our_configurations().map(|c| (c.meta.name.name.clone(), c.value.layer.clone())).collect();
+        world.our_configurations().map(|c| (c.meta.name.name.to_string(), c.value.layer.clone())).collect();
     let next = beside::next_writes(world, &current, target, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()
         .filter(|(object, _)| object.kind == Kind::FRRConfiguration)
         .flat_map(|(object, intent)| {
-            let there = current.get(&object.name.name).into_iter().flat_map(|layer| layer.hosts.iter());
+            let there = current.get(object.name.name.as_str()).into_iter().flat_map(|layer| layer.hosts.iter());
             there.chain(intent.hosts.iter())
         })
         .collect();
@@ -143,7 +143,7 @@ fn configurations(
         let name = write.name();
         unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, name.clone()));
         // While an object is in two states at once, nothing else that its nodes see may change.
-        let mut hosts = current.get(&name.name).into_iter().chain(layer).flat_map(|layer| layer.hosts.iter());
+        let mut hosts = current.get(name.name.as_str()).into_iter().chain(layer).flat_map(|layer| layer.hosts.iter());
         if !hosts.any(|host| unsettled.contains(host)) {
             writes.push(write);
         }

@@ -1,11 +1,11 @@
 //! What the world looks like after a write has landed: the API server's part, for when there is none.
 
-use clarion_api::Condition;
+use smol_str::ToSmolStr as _;
 
 use crate::{
     layer::Layer,
     plan,
-    world::{Collection, Configuration, Custom, Meta, Object, ObjectName, World},
+    world::{Collection, Condition, Configuration, Custom, Meta, Object, ObjectName, World},
     write::{ConfigurationWrite, ObjectStatus, Write},
 };
 
@@ -74,7 +74,7 @@ fn configuration(
     layer: &Layer,
 ) {
     let known = world.configurations.get(name).map(|known| known.meta.clone());
-    let mut meta = known.unwrap_or_else(|| Meta { name: name.clone(), uid: name.to_string(), ..Meta::default() });
+    let mut meta = known.unwrap_or_else(|| Meta { name: name.clone(), uid: name.to_smolstr(), ..Meta::default() });
     meta.labels.clone_from(labels);
     next_version(&mut meta);
     let value = Configuration::new(name, labels, annotations.clone(), layer.spec());
@@ -99,5 +99,5 @@ fn change<T: Clone + PartialEq>(collection: &mut Collection<T>, name: &ObjectNam
 }
 
 fn next_version(meta: &mut Meta) {
-    meta.resource_version = (meta.resource_version.parse().unwrap_or(0_u64) + 1).to_string();
+    meta.resource_version = (meta.resource_version.parse().unwrap_or(0_u64) + 1).to_smolstr();
 }

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use clarion_api::{
-    Condition, advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
+    advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
     reservation::AddressReservationStatus, status::Status,
 };
+use smol_str::SmolStr;
 
 use crate::{
     finding::Reason,
     layer::Layer,
-    world::{Kind, Meta, ObjectName, ObjectRef},
+    world::{Condition, Kind, Meta, ObjectName, ObjectRef},
 };
 
 /// One write.
@@ -66,9 +67,9 @@ impl Write {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Precondition {
     /// Tells objects of one name apart.
-    pub uid: String,
+    pub uid: SmolStr,
     /// The version, as the server gave it.
-    pub resource_version: String,
+    pub resource_version: SmolStr,
 }
 
 impl Precondition {
@@ -91,7 +92,7 @@ pub struct ServiceStatusWrite {
     /// Conditions to set.
     pub conditions: Vec<Condition>,
     /// Types of conditions to remove.
-    pub remove_conditions: Vec<String>,
+    pub remove_conditions: Vec<SmolStr>,
     /// What to tell those who follow the Service's Events, once it is written.
     pub event: Option<Event>,
 }

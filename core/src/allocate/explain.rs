@@ -1,12 +1,15 @@
 //! What a Service has, or why it does not, in words.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fmt::Display, net::IpAddr};
+
+use itertools::Itertools as _;
 
 use super::{Allocation, Seated, Why};
 use crate::{
     address_set::Family,
     config::{Config, Pools},
     finding::Reason,
+    text::Clauses,
     world::{GIVES_UP, KEEPS, ObjectName, World},
 };
 
@@ -26,24 +29,26 @@ impl Seated<'_, '_> {
     pub fn verdict(&self) -> Verdict {
         let chosen = self.change().map_or(self.service.value.addresses.as_slice(), |change| &change.chosen);
         let waits = self.change().map_or(&[][..], |change| &change.waits);
-        let text = || waits.iter().map(|wait| wait.refusal.message.as_str()).collect::<Vec<_>>().join("; ");
+        let unmet = || waits.iter().map(|wait| wait.refusal.message.as_str()).format("; ");
+        let mut message = Clauses::default();
         if let Some(first) = waits.iter().find(|wait| !wait.optional) {
-            let keeps = (!self.kept().is_empty()).then(|| format!("{KEEPS}{}", list(self.kept())));
+            message.add(unmet());
+            if !self.kept().is_empty() {
+                message.add(format_args!("{KEEPS}{}", list(self.kept())));
+            }
             let goes = |address: &&IpAddr| !self.kept().contains(address);
             let going: Vec<IpAddr> = self.addresses().iter().filter(goes).copied().collect();
-            let going = (!going.is_empty()).then(|| format!("{GIVES_UP}{}", list(&going)));
-            let message = [Some(text()), keeps, going].into_iter().flatten().collect::<Vec<_>>().join("; ");
-            return Verdict { complete: false, reason: first.refusal.reason, message };
+            if !going.is_empty() {
+                message.add(format_args!("{GIVES_UP}{}", list(&going)));
+            }
+            return Verdict { complete: false, reason: first.refusal.reason, message: message.into_text() };
         }
         let succeeded = chosen.iter().find_map(|address| {
             let pool = self.pools.index_of(*address)?;
             let heir = self.pools.get(self.pools.heir(pool)?)?;
-            Some(format!("pool {} is succeeded by {}", self.pools.get(pool)?.name, heir.name))
+            Some((&self.pools.get(pool)?.name, &heir.name))
         });
         let surplus = self.change().map_or(&[][..], |change| &change.surplus);
-        let is_going = |address: &&IpAddr| !chosen.contains(address) && !surplus.contains(address);
-        let going: Vec<IpAddr> = self.addresses().iter().filter(is_going).copied().collect();
-        let sources = chosen.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
         let reason = if succeeded.is_some() {
             Reason::Succession
         } else if !waits.is_empty() {
@@ -53,29 +58,37 @@ impl Seated<'_, '_> {
         } else {
             Reason::Allocated
         };
-        let beside = (!surplus.is_empty()).then(|| {
-            let sources = surplus.iter().map(|address| source(self.pools, *address)).collect::<Vec<_>>().join(", ");
-            format!("it also has {sources}, until clarion release gives it up")
-        });
-        let going = (!going.is_empty()).then(|| format!("{GIVES_UP}{} when the rest is announced", list(&going)));
-        let waits = (!waits.is_empty()).then(text);
-        let by = self.service.value.ingress_by.as_deref().filter(|_| reason == Reason::Retained);
-        let by = by.map(|by| format!("the field manager {by} wrote it: if that still runs, give the Service a class"));
-        let parts = [Some(sources), by, beside, succeeded, going, waits];
-        let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-        Verdict { complete: true, reason, message }
+        message.add(sources(self.pools, chosen));
+        if let Some(by) = self.service.value.ingress_by.as_deref().filter(|_| reason == Reason::Retained) {
+            message.add(format_args!("the field manager {by} wrote it: if that still runs, give the Service a class"));
+        }
+        if !surplus.is_empty() {
+            let sources = sources(self.pools, surplus);
+            message.add(format_args!("it also has {sources}, until clarion release gives it up"));
+        }
+        if let Some((pool, heir)) = succeeded {
+            message.add(format_args!("pool {pool} is succeeded by {heir}"));
+        }
+        let is_going = |address: &&IpAddr| !chosen.contains(address) && !surplus.contains(address);
+        let going: Vec<IpAddr> = self.addresses().iter().filter(is_going).copied().collect();
+        if !going.is_empty() {
+            message.add(format_args!("{GIVES_UP}{} when the rest is announced", list(&going)));
+        }
+        message.add(unmet());
+        Verdict { complete: true, reason, message: message.into_text() }
     }
 }
 
-pub(super) fn list(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+pub(super) fn list(addresses: &[IpAddr]) -> impl Display {
+    addresses.iter().format(", ")
 }
 
-fn source(pools: &Pools, address: IpAddr) -> String {
-    match pools.of(address) {
-        Some(pool) => format!("{address} from pool {}", pool.name),
-        None => format!("{address}, kept although no valid pool holds it any more"),
-    }
+/// From where it has these addresses.
+fn sources(pools: &Pools, addresses: &[IpAddr]) -> impl Display {
+    addresses.iter().format_with(", ", |address, write| match pools.of(*address) {
+        Some(pool) => write(&format_args!("{address} from pool {}", pool.name)),
+        None => write(&format_args!("{address}, kept although no valid pool holds it any more")),
+    })
 }
 
 /// What a pool has for a Service.

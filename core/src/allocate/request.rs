@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use clarion_api::names;
+use itertools::Itertools as _;
 
 use super::sharing;
 use crate::{
@@ -73,7 +74,7 @@ impl Request {
     /// Looks for contradictions, and names both sides.
     fn check(&self, service: &Object<Service>, pools: &Pools, named: &str) -> Result<(), Refusal> {
         let wanted = service.value.wanted_families();
-        let families = || wanted.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+        let families = || wanted.iter().map(|family| family.name()).join(", ");
         let name = |index: usize| pools.get(index).map_or("", |pool| pool.name.as_str());
         for address in &self.addresses {
             if !wanted.contains(&Family::of(*address)) {
@@ -83,7 +84,7 @@ impl Request {
             let Some(pool) = pools.index_of(*address).filter(|_| !self.pools.is_empty()) else { continue };
             if !self.pools.iter().any(|index| pools.will_do(pool, *index)) {
                 let message = format!("{address} is in pool {}, but {named} names {}", name(pool), {
-                    self.pools.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ")
+                    self.pools.iter().map(|index| name(*index)).join(", ")
                 });
                 return Err(Refusal::conflicting(message));
             }

@@ -10,6 +10,7 @@ use std::{
 
 use clarion_api::{Timestamp, names};
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use self::reach::Reach;
 use crate::{
@@ -463,6 +464,6 @@ fn some<'n>(names: impl Iterator<Item = &'n str>) -> String {
     const NAMED: usize = 3;
     let names: Vec<&str> = names.collect();
     let more = names.len().saturating_sub(NAMED);
-    let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(NAMED).join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

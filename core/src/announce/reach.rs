@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::Timestamp;
+use itertools::Itertools as _;
 
 use super::Request;
 use crate::{
@@ -164,8 +165,7 @@ impl<'w> Reach<'w> {
         let aside = if these.iter().all(|host| host.standing.announces()) { "" } else { " that announces" };
         let advertisements: Vec<_> =
             advertisements.iter().filter_map(|index| self.config.advertisements.get(*index)).collect();
-        let names =
-            advertisements.iter().map(|advertisement| advertisement.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = advertisements.iter().map(|advertisement| advertisement.name.as_str()).join(", ");
         let chosen: Vec<_> = these
             .iter()
             .filter(|host| host.standing.announces())

@@ -258,7 +258,7 @@ pub fn check(
         findings.warning(id, Reason::SelectsNothing, "nodeSelectors: no node fits");
     }
     Some(Advertisement {
-        name: object.meta.name.name.clone(),
+        name: object.meta.name.name.to_string(),
         local_pref: *local_pref,
         as_path_prepend,
         communities: communities?,

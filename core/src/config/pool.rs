@@ -173,7 +173,7 @@ pub fn check(
         }
     };
     Some(Pool {
-        name: object.meta.name.name.clone(),
+        name: object.meta.name.name.to_string(),
         labels: object.meta.labels.clone(),
         addresses,
         ranges,

@@ -5,6 +5,8 @@ use std::{
     net::IpAddr,
 };
 
+use itertools::Itertools as _;
+
 use super::{Peer, Pool, pool, read};
 use crate::{
     address_set::{AddressRange, AddressSet, Family},
@@ -108,8 +110,9 @@ pub fn check(world: &World, findings: &mut Findings) -> Pools {
     for mut pool in read(&world.pools, Kind::LoadBalancerPool, findings, pool::check) {
         let older = claims.claim(&mut pool.addresses, pools.list.len());
         if !older.is_empty() {
-            let names = older.iter().take(NAMED).filter_map(|index| pools.get(*index)).map(|pool| pool.name.as_str());
-            let names = names.collect::<Vec<_>>().join(", ");
+            let mut names =
+                older.iter().take(NAMED).filter_map(|index| pools.get(*index)).map(|pool| pool.name.as_str());
+            let names = names.join(", ");
             let more = if older.len() > NAMED { " and others" } else { "" };
             let message = format!("it shares addresses with older pools, which serve them: {names}{more}");
             findings.warning(id(&pool), Reason::Overlap, message);
@@ -251,7 +254,7 @@ pub fn warn_of_networks(world: &World, pools: &Pools, peers: &[Peer], findings: 
     }
     for (index, texts) in found {
         let Some(pool) = pools.get(index) else { continue };
-        let names = and_more(texts.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "), texts.len());
+        let names = and_more(texts.iter().take(NAMED).join(", "), texts.len());
         findings.warning(id(pool), Reason::OverlapsCluster, format!("the pool has addresses of the cluster: {names}"));
     }
 }

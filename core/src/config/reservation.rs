@@ -49,7 +49,7 @@ pub fn check(
     }
     let recorded = object.value.status.iter().flat_map(|status| &status.addresses);
     Some(Reservation {
-        service: ObjectName::new(&object.meta.name.namespace, service_name),
+        service: ObjectName::new(object.meta.name.namespace.clone(), service_name),
         name: object.meta.name.clone(),
         pool: pool_name.clone(),
         addresses,

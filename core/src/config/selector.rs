@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use clarion_api::LabelSelector;
+use itertools::Itertools as _;
 
 /// A label selector all of whose requirements make sense. The empty one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +20,13 @@ enum Requirement {
 impl fmt::Display for Selector {
     /// As `kubectl -l` has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = self.0.iter().map(|requirement| match requirement {
+        let mut texts = self.0.iter().map(|requirement| match requirement {
             Requirement::In(key, values) => format!("{key} in ({})", values.join(",")),
             Requirement::NotIn(key, values) => format!("{key} notin ({})", values.join(",")),
             Requirement::Exists(key) => key.clone(),
             Requirement::DoesNotExist(key) => format!("!{key}"),
         });
-        f.write_str(&texts.collect::<Vec<_>>().join(","))
+        f.write_str(&texts.join(","))
     }
 }
 

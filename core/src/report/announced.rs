@@ -7,6 +7,7 @@ use std::{
 
 use clarion_api::names;
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use super::{
     daemons::{Prefixes, Progress},
@@ -76,7 +77,7 @@ impl Tally {
     }
 
     /// The condition of the object that they have in common; none if nothing of it is to be announced.
-    pub fn verdict(&self) -> Option<Verdict<'static>> {
+    pub fn verdict(&self) -> Option<Verdict> {
         let Self { prefixes, unknown, not_announced, first } = self;
         let (status, reason, message) = match (not_announced, unknown) {
             _ if *prefixes == 0 => return None,
@@ -84,7 +85,7 @@ impl Tally {
             (0, _) => ("Unknown", Reason::Unconfirmed, "FRR-K8s has not reported every session yet".to_owned()),
             (count, _) => {
                 let more = if *count > first.len() { ", …" } else { "" };
-                let list = first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let list = first.iter().join(", ");
                 let message = format!("{count} of {prefixes} prefixes not announced: {list}{more}; see the Services");
                 ("False", Reason::NotAnnounced, message)
             }
@@ -101,7 +102,7 @@ impl<'a> Announced<'a> {
 
     /// The condition of a Service. Which nodes and how many sessions is not part of it, so that a node's coming or going
     /// writes no Service.
-    pub fn verdict(&mut self, seated: &Seated) -> Verdict<'static> {
+    pub fn verdict(&mut self, seated: &Seated) -> Verdict {
         let no = |reason, message: &str| Verdict::new(names::ANNOUNCED, "False", reason, message.to_owned());
         let service = seated.service;
         if let Some((reason, message)) = self.announcement.silent.get(&service.meta.name) {
@@ -150,9 +151,9 @@ impl<'a> Announced<'a> {
     }
 
     /// Every address is carried by an established session. Once all have been seen in FRR, that holds.
-    fn confirmed(&mut self, seated: &Seated, addresses: &[IpAddr]) -> Verdict<'static> {
+    fn confirmed(&mut self, seated: &Seated, addresses: &[IpAddr]) -> Verdict {
         let service = seated.service;
-        let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = addresses.iter().join(", ");
         let head = format!("announced: {list}");
         let known =
             service.value.conditions.iter().find(|known| known.type_ == names::ANNOUNCED && known.status == "True");
@@ -175,7 +176,7 @@ impl<'a> Announced<'a> {
         }
     }
 
-    fn unknown(&self, so_far: &'static str, service: &ObjectName) -> Verdict<'static> {
+    fn unknown(&self, so_far: &'static str, service: &ObjectName) -> Verdict {
         match self.announcement.remarks.get(service) {
             Some((reason, remark)) => Verdict::new(names::ANNOUNCED, "Unknown", *reason, format!("{so_far}; {remark}")),
             None => Verdict::new(names::ANNOUNCED, "Unknown", Reason::Unconfirmed, so_far),
@@ -183,7 +184,7 @@ impl<'a> Announced<'a> {
     }
 
     /// No FRRConfiguration is to announce an address that somebody asks to be announced.
-    fn stranded(&self, address: IpAddr) -> Verdict<'static> {
+    fn stranded(&self, address: IpAddr) -> Verdict {
         let no = |reason, message| Verdict::new(names::ANNOUNCED, "False", reason, message);
         let route = self.announcement.routes.get(&IpNet::from(address));
         if route.is_some_and(|route| route.requests.is_empty()) {

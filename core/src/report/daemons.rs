@@ -262,7 +262,7 @@ pub struct PeerSessions<'w> {
 
 impl<'w> PeerSessions<'w> {
     /// The condition of the peer; none if it has no session.
-    pub fn verdict(&self) -> Option<Verdict<'static>> {
+    pub fn verdict(&self) -> Option<Verdict> {
         let Self { up, unknown, stale, down } = self;
         let unknown = unknown + stale.len();
         let count = up + unknown + down.len();

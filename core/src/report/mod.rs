@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 pub use announced::{Announced, Tally, tallies};
 use clarion_api::{
-    Condition, Timestamp,
+    self as api, Timestamp,
     advertisement::LoadBalancerAdvertisementStatus,
     names,
     peer::RouterPeerStatus,
@@ -17,6 +17,8 @@ use clarion_api::{
     status::Status,
 };
 pub use daemons::{Daemons, PeerSessions};
+use itertools::Itertools as _;
+use smol_str::SmolStr;
 use verdict::{EVENT_MAX, Verdict};
 
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     finding::{Findings, Reason, Severity},
     session::Sessions,
     text::bounded,
-    world::{Kind, Meta, ObjectName, ObjectRef, Service, World},
+    world::{Condition, Kind, Meta, ObjectName, ObjectRef, Service, World},
     write::{Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Write},
 };
 
@@ -45,14 +47,14 @@ pub fn services(world: &World, allocation: &Allocation, announced: &mut Announce
     }
 }
 
-fn allocated<'a>(seated: &Seated) -> Verdict<'a> {
+fn allocated(seated: &Seated) -> Verdict {
     let allocate::Verdict { complete, reason, message } = seated.verdict();
     Verdict::new(names::ADDRESS_ALLOCATED, if complete { "True" } else { "False" }, reason, message)
 }
 
 /// A condition whose message is a list of addresses; none without any.
-fn list(type_: &'static str, reason: Reason, addresses: &[IpAddr]) -> Option<Verdict<'static>> {
-    let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+fn list(type_: &'static str, reason: Reason, addresses: &[IpAddr]) -> Option<Verdict> {
+    let list = addresses.iter().join(", ");
     (!list.is_empty()).then(|| Verdict::new(type_, "True", reason, list))
 }
 
@@ -66,7 +68,7 @@ fn service_status(now: Timestamp, seated: &Seated, verdicts: Vec<Verdict>) -> Op
         false => seated.is_forgotten(),
     };
     let ours = known.iter().filter(|condition| names::SERVICE_CONDITIONS.contains(&condition.type_.as_str()));
-    let remove_conditions: Vec<String> = ours.filter(is_outdated).map(|c| c.type_.clone()).collect();
+    let remove_conditions: Vec<SmolStr> = ours.filter(is_outdated).map(|c| c.type_.clone()).collect();
     let mut conditions: Vec<Condition> = verdicts
         .iter()
         .filter_map(|verdict| verdict.changed(now, None, known.iter().find(|c| c.type_ == verdict.type_)))
@@ -113,17 +115,18 @@ pub fn objects(
 ) {
     let mut push = |kind,
                     meta: &Meta,
-                    known: &[Condition],
+                    known: &[api::Condition],
                     more: Option<Verdict>,
-                    differs: &dyn Fn(&[Condition]) -> Option<ObjectStatus>| {
+                    differs: &dyn Fn(&[api::Condition]) -> Option<ObjectStatus>| {
         let object = ObjectRef::new(kind, meta.name.clone());
         let verdicts: Vec<Verdict> = [ready(world, findings, &object)].into_iter().chain(more).collect();
+        let known: Vec<Condition> = known.iter().map(Condition::from).collect();
         let before = |verdict: &Verdict| known.iter().find(|condition| condition.type_ == verdict.type_);
         let conditions = verdicts.iter().filter_map(|verdict| {
             let before = before(verdict);
             verdict.changed(world.now, meta.generation, before).or_else(|| before.cloned())
         });
-        let conditions: Vec<Condition> = conditions.collect();
+        let conditions: Vec<api::Condition> = conditions.map(|condition| (&condition).into()).collect();
         if let Some(status) = differs(&conditions) {
             let precondition = Precondition::of(meta);
             let event = verdicts.iter().find_map(|verdict| verdict.event(before(verdict)));
@@ -223,7 +226,7 @@ fn counts(pool: &Pool, [v4, v6]: [u64; 2]) -> [Option<AddressCounts>; 2] {
 
 fn pool_status(
     generation: Option<i64>,
-    conditions: Vec<Condition>,
+    conditions: Vec<api::Condition>,
     counts: Option<[Option<AddressCounts>; 2]>,
 ) -> LoadBalancerPoolStatus {
     let [ipv4, ipv6] = counts.unwrap_or_default();
@@ -244,11 +247,11 @@ fn pool_status(
 const INSTALL: &str = "FRR-K8s is not installed: its CRD FRRConfiguration is missing. Install it, and Clarion goes on";
 const ENABLE_ON_OPENSHIFT: &str = "FRR-K8s is not enabled: its CRD FRRConfiguration is missing. Clarion goes on after: oc patch networks.operator.openshift.io cluster --type=merge -p '{\"spec\":{\"additionalRoutingCapabilities\":{\"providers\":[\"FRR\"]}}}'";
 
-fn ready<'a>(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict<'a> {
+fn ready(world: &World, findings: &Findings, object: &ObjectRef) -> Verdict {
     let found = findings.of(object);
     if let Some(worst) = found.first() {
         let status = if worst.severity == Severity::Error { "False" } else { "True" };
-        let message = found.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ");
+        let message = found.iter().map(|finding| finding.message.as_str()).join("; ");
         return Verdict::new(names::READY, status, worst.reason, message);
     }
     if object.kind == Kind::RouterPeer {

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use clarion_api::{Condition, Time, Timestamp};
+use clarion_api::Timestamp;
+use smol_str::SmolStr;
 
-use crate::{finding::Reason, text::bounded, write::Event};
+use crate::{finding::Reason, text::bounded, world::Condition, write::Event};
 
 /// The longest message that a condition may hold (`metav1.Condition`).
 const MESSAGE_MAX: usize = 32_768;
@@ -12,16 +13,21 @@ const MESSAGE_MAX: usize = 32_768;
 pub const EVENT_MAX: usize = 1024;
 
 /// A condition before it is compared with what is there.
-pub struct Verdict<'a> {
-    pub type_: &'a str,
+pub struct Verdict {
+    pub type_: &'static str,
     status: &'static str,
     reason: Reason,
     message: Cow<'static, str>,
 }
 
-impl<'a> Verdict<'a> {
+impl Verdict {
     /// A condition that is to be.
-    pub fn new(type_: &'a str, status: &'static str, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        type_: &'static str,
+        status: &'static str,
+        reason: Reason,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let mut message = message.into();
         if message.len() > MESSAGE_MAX {
             message = bounded(message.into_owned(), MESSAGE_MAX).into();
@@ -36,14 +42,16 @@ impl<'a> Verdict<'a> {
         if before.is_some_and(|before| self.is_said_by(before) && before.observed_generation == generation) {
             return None;
         }
-        let since =
-            before.filter(|before| before.status == self.status).map(|before| before.last_transition_time.clone());
+        let since = before.filter(|before| before.status == self.status).map(|before| before.last_transition_time);
         Some(Condition {
-            type_: self.type_.to_owned(),
-            status: self.status.to_owned(),
-            reason: self.reason.name().to_owned(),
-            message: self.message.clone().into_owned(),
-            last_transition_time: since.unwrap_or(Time(now)),
+            type_: SmolStr::new_static(self.type_),
+            status: SmolStr::new_static(self.status),
+            reason: SmolStr::new_static(self.reason.name()),
+            message: match &self.message {
+                Cow::Borrowed(text) => SmolStr::new_static(text),
+                Cow::Owned(text) => text.into(),
+            },
+            last_transition_time: since.unwrap_or(now),
             observed_generation: generation,
         })
     }
@@ -65,6 +73,6 @@ impl<'a> Verdict<'a> {
     fn is_said_by(&self, condition: &Condition) -> bool {
         (condition.type_.as_str(), condition.status.as_str()) == (self.type_, self.status)
             && condition.reason == self.reason.name()
-            && condition.message == self.message
+            && condition.message.as_str() == self.message
     }
 }

@@ -111,7 +111,7 @@ impl<'a, 'w> Negotiation<'a, 'w> {
         host_index: usize,
         host: &Host,
     ) -> Option<Neighborship> {
-        let names = || host.nodes.iter().map(|node| node.meta.name.name.clone());
+        let names = || host.nodes.iter().map(|node| node.meta.name.name.to_string());
         if let Some(fault) = self.others.fault(host_index) {
             let note = Note { reason: Reason::ForeignFault, message: fault.to_owned() };
             self.notes.entry((index, false, note)).or_default().extend(names());

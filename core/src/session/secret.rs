@@ -169,7 +169,7 @@ fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, others: &Othe
     order.sort_by_cached_key(|(index, host)| (!has(host), !is_well(host), *index));
     let first = order.into_iter().find(|(index, host)| can_try(*index, host));
     let secret = world.secrets.as_ref().map(|s| s.get(&ObjectName::new(world.frr_k8s_namespace(), name)));
-    let version = secret.flatten().map(|secret| secret.meta.resource_version.clone());
+    let version = secret.flatten().map(|secret| secret.meta.resource_version.to_string());
     let missing = secret.is_some_and(|secret| secret.is_none());
     let complaints = match missing {
         true => Some(format!(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::frr::{BfdProfile, Neighbor};
+use itertools::Itertools as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -243,8 +244,9 @@ fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
     let mut steps = Vec::new();
     while state != target {
         let writes = next_writes(&state, &target, false, BOUNDS);
-        let names = writes.iter().map(|(name, to)| format!("{}{}", if to.is_some() { "" } else { "-" }, &name[..2]));
-        steps.push(names.collect::<Vec<_>>().join(" "));
+        let mut names =
+            writes.iter().map(|(name, to)| format!("{}{}", if to.is_some() { "" } else { "-" }, &name[..2]));
+        steps.push(names.join(" "));
         land(&mut state, &target, &writes, 0, usize::MAX).unwrap();
     }
     assert_eq!(steps, ["cl", "-s0 -s1", "cl", "s0 s1", "-cl"]);

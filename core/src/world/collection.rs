@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clarion_api::Timestamp;
+use smol_str::SmolStr;
 
 use super::ObjectName;
 
@@ -12,9 +13,9 @@ pub struct Meta {
     /// Namespace and name.
     pub name: ObjectName,
     /// Tells objects of one name apart.
-    pub uid: String,
+    pub uid: SmolStr,
     /// The version, as the server gave it. Later ones are greater (KEP-5504).
-    pub resource_version: String,
+    pub resource_version: SmolStr,
     /// The version of the spec, where the kind counts it.
     pub generation: Option<i64>,
     /// When it was created.
@@ -52,9 +53,9 @@ pub struct Object<T> {
 pub struct Collection<T> {
     objects: BTreeMap<ObjectName, Object<T>>,
     /// UIDs that the watch has shown deleted since the last [`Collection::forget_deleted`].
-    deleted: BTreeSet<String>,
+    deleted: BTreeSet<SmolStr>,
     /// UIDs that an answer has shown deleted, and the watch not yet.
-    deleted_by_answer: BTreeSet<String>,
+    deleted_by_answer: BTreeSet<SmolStr>,
     /// Created by ourselves and not yet seen by the watch.
     unechoed: BTreeSet<ObjectName>,
     /// A list that is under way.
@@ -66,7 +67,7 @@ struct Listing {
     /// What it has shown so far.
     names: BTreeSet<ObjectName>,
     /// What answers had shown deleted when it began.
-    deleted_before: BTreeSet<String>,
+    deleted_before: BTreeSet<SmolStr>,
 }
 
 impl<T> Default for Collection<T> {
@@ -158,7 +159,7 @@ impl<T: PartialEq> Collection<T> {
     /// Takes a deletion that the watch brought; tells whether anything changed.
     pub fn removed(&mut self, name: &ObjectName, uid: &str) -> bool {
         self.deleted_by_answer.remove(uid);
-        self.deleted.insert(uid.to_owned());
+        self.deleted.insert(uid.into());
         self.drop(name, uid)
     }
 
@@ -166,7 +167,7 @@ impl<T: PartialEq> Collection<T> {
     /// from before it may still come.
     pub fn answered_gone(&mut self, name: &ObjectName, uid: &str) -> bool {
         if !self.deleted.contains(uid) {
-            self.deleted_by_answer.insert(uid.to_owned());
+            self.deleted_by_answer.insert(uid.into());
         }
         self.drop(name, uid)
     }
@@ -215,13 +216,15 @@ impl<T> FromIterator<Object<T>> for Collection<T> {
 
 #[cfg(test)]
 mod tests {
+    use smol_str::ToSmolStr as _;
+
     use super::*;
 
     fn object(uid: &str, version: u64) -> Object<u64> {
         let meta = Meta {
             name: ObjectName::new("ns", "a"),
-            uid: uid.to_owned(),
-            resource_version: version.to_string(),
+            uid: uid.into(),
+            resource_version: version.to_smolstr(),
             ..Meta::default()
         };
         Object { meta, value: version }

@@ -1,6 +1,7 @@
 //! The snapshot that a plan is made from: small projections of what the API server has.
 
 mod collection;
+mod condition;
 mod shared;
 
 use std::{
@@ -11,12 +12,14 @@ use std::{
 };
 
 pub use collection::{Collection, Meta, Object};
+pub use condition::Condition;
 use ipnet::IpNet;
 pub use shared::Shared;
+use smol_str::SmolStr;
 
 use clarion_api::{
-    AddressReservationSpec, CommunityAliasSpec, Condition, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec,
-    RouterPeerSpec, Timestamp,
+    AddressReservationSpec, CommunityAliasSpec, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec,
+    Timestamp,
     advertisement::LoadBalancerAdvertisementStatus,
     frr::{FrrConfigurationSpec, SUCCESS, field},
     names,
@@ -41,21 +44,21 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// The namespace, or empty.
-    pub namespace: String,
+    pub namespace: SmolStr,
     /// The name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl ObjectName {
     /// A namespaced name.
     #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The name of a cluster-scoped object.
     #[must_use]
-    pub fn cluster(name: impl Into<String>) -> Self {
+    pub fn cluster(name: impl Into<SmolStr>) -> Self {
         Self::new("", name)
     }
 }
@@ -330,7 +333,7 @@ impl Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointSlice {
     /// The Service that it belongs to, in its own namespace.
-    pub service: String,
+    pub service: SmolStr,
     /// The family of its addresses; both if it is not known.
     pub family: Option<Family>,
     /// The endpoints.
@@ -653,7 +656,8 @@ impl World {
             Some(class) => self.settings.load_balancer_classes.contains(class),
             None => {
                 // Its watch may be behind that of the Services: what it says is not known yet.
-                let Some(namespace) = self.namespaces.get(&ObjectName::cluster(&service.meta.name.namespace)) else {
+                let Some(namespace) = self.namespaces.get(&ObjectName::cluster(service.meta.name.namespace.clone()))
+                else {
                     return false;
                 };
                 match namespace.meta.labels.get(names::CLASS_LESS_LABEL).map(String::as_str) {
@@ -714,7 +718,7 @@ impl World {
     pub fn is_kept_up(&self, session: &Object<Session>) -> bool {
         let (Some(pods), writers) = (&self.pods, &session.value.pods) else { return true };
         let is_ready = |name: &String| {
-            let name = ObjectName::new(&session.meta.name.namespace, name);
+            let name = ObjectName::new(session.meta.name.namespace.clone(), name);
             pods.get(&name).is_some_and(|pod| pod.value.ready)
         };
         writers.is_empty() || writers.iter().any(is_ready)

@@ -309,7 +309,7 @@ fn each_family_is_announced_from_where_its_own_endpoints_are() {
     local(&mut world, "s", &["a"]);
     edit(&mut world.endpoint_slices, &name("s"), |slice| slice.value.family = Some(Family::V4));
     let endpoint = Endpoint { node: Some("b".into()), ready: true, ..Endpoint::default() };
-    let slice = EndpointSlice { service: "s".to_owned(), family: Some(Family::V6), endpoints: vec![endpoint] };
+    let slice = EndpointSlice { service: "s".into(), family: Some(Family::V6), endpoints: vec![endpoint] };
     put(&mut world.endpoint_slices, object(name("s-6"), 0, slice));
     settle(&mut world);
     assert_eq!(prefixes(&world, "a"), set(["10.0.0.0/32"]));
@@ -421,7 +421,7 @@ fn a_service_counts_by_the_family_with_the_more_uneven_load() {
     edit(&mut world.endpoint_slices, &name("dual"), |slice| slice.value.family = Some(Family::V4));
     let endpoint = |node: &str| Endpoint { node: Some(node.into()), ready: true, ..Endpoint::default() };
     let endpoints = ["a", "b", "b"].map(endpoint).to_vec();
-    let slice = EndpointSlice { service: "dual".to_owned(), family: Some(Family::V6), endpoints };
+    let slice = EndpointSlice { service: "dual".into(), family: Some(Family::V6), endpoints };
     put(&mut world.endpoint_slices, object(name("dual-v6"), 0, slice));
     settle(&mut world);
     assert_eq!((plan(&world).skews.services, plan(&world).skews.greatest), ([0, 1, 0, 0], 1.5));

@@ -413,7 +413,7 @@ mod adoption {
             assert_eq!(neighbor.announced().count(), 1);
         }
         let names: BTreeSet<String> =
-            world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.name.clone()).collect();
+            world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.name.to_string()).collect();
 
         // The user suspends Clarion's part, edits, and resumes.
         adopting(&mut world, json!({"suspend": true}));
@@ -426,7 +426,7 @@ mod adoption {
         assert_eq!(config.routers[""].neighbors["192.0.2.1"].parameters.port, 2001);
         assert_eq!(config.routers[""].neighbors["192.0.2.1"].announced().count(), 1);
         let after: BTreeSet<String> =
-            world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.name.clone()).collect();
+            world.configurations.iter().filter(|c| c.value.ours).map(|c| c.meta.name.name.to_string()).collect();
         assert_eq!(after, names, "the objects keep their names");
     }
 

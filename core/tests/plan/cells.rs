@@ -41,7 +41,7 @@ fn size(write: &ConfigurationWrite) -> usize {
     match write {
         ConfigurationWrite::Create { name, labels, annotations, layer }
         | ConfigurationWrite::Update { name, labels, annotations, layer, .. } => {
-            let metadata = json!({"name": name.name, "labels": labels, "annotations": annotations});
+            let metadata = json!({"name": name.name.as_str(), "labels": labels, "annotations": annotations});
             let text = json!({"metadata": metadata, "spec": layer.spec()});
             text.to_string().len()
         }

@@ -13,11 +13,12 @@ use clarion_core::{
     },
 };
 use serde_json::json;
+use smol_str::{ToSmolStr as _, format_smolstr};
 
 pub fn object<T>(name: ObjectName, created: i64, value: T) -> Object<T> {
     let created = Timestamp::from_second(created).unwrap();
-    let uid = format!("{name}@{created}");
-    let (resource_version, created) = ("1".to_owned(), Some(created));
+    let uid = format_smolstr!("{name}@{created}");
+    let (resource_version, created) = ("1".into(), Some(created));
     Object { meta: Meta { name, uid, resource_version, created, ..Meta::default() }, value }
 }
 
@@ -35,7 +36,7 @@ pub fn pool(world: &mut World, name: &str, addresses: &[&str]) {
 pub fn put<T: PartialEq>(collection: &mut Collection<T>, mut object: Object<T>) {
     if let Some(known) = collection.get(&object.meta.name) {
         let version: u64 = known.meta.resource_version.parse().unwrap();
-        object.meta.resource_version = (version + 1).to_string();
+        object.meta.resource_version = (version + 1).to_smolstr();
     }
     collection.watched(object);
 }
@@ -50,7 +51,7 @@ pub fn service(world: &mut World, name: &str, created: i64, families: &[Family])
     };
     put(&mut world.services, object(ObjectName::new("ns", name), created, value));
     let ready = Endpoint { ready: true, ..Endpoint::default() };
-    let slice = EndpointSlice { service: name.to_owned(), family: None, endpoints: vec![ready] };
+    let slice = EndpointSlice { service: name.into(), family: None, endpoints: vec![ready] };
     put(&mut world.endpoint_slices, object(ObjectName::new("ns", name), 0, slice));
 }
 
@@ -114,7 +115,7 @@ pub fn announced_addresses(world: &World) -> BTreeSet<IpAddr> {
 pub fn condition(world: &World, name: &str, type_: &str) -> (String, String, String) {
     let service = world.services.get(&ObjectName::new("ns", name)).unwrap();
     let condition = service.value.conditions.iter().find(|c| c.type_ == format!("clarionlb.io/{type_}")).unwrap();
-    (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    (condition.status.to_string(), condition.reason.to_string(), condition.message.to_string())
 }
 
 pub fn statuses(writes: &[Write]) -> Vec<&ServiceStatusWrite> {
@@ -149,12 +150,12 @@ pub fn add(world: &mut World, named: &str, created: i64) {
     let name = name(named);
     service(world, &name.name, created, &[Family::V4]);
     if name.namespace != "ns" {
-        let own = ObjectName::new("ns", &name.name);
+        let own = ObjectName::new("ns", name.name.clone());
         let mut moved = world.services.get(&own).unwrap().clone();
         let mut slice = world.endpoint_slices.get(&own).unwrap().clone();
         remove(&mut world.services, &own);
-        (moved.meta.name, moved.meta.uid) = (name.clone(), format!("{name}@{created}"));
-        (slice.meta.name, slice.meta.uid) = (name.clone(), format!("{name} slice"));
+        (moved.meta.name, moved.meta.uid) = (name.clone(), format_smolstr!("{name}@{created}"));
+        (slice.meta.name, slice.meta.uid) = (name.clone(), format_smolstr!("{name} slice"));
         put(&mut world.services, moved);
         put(&mut world.endpoint_slices, slice);
     }
@@ -209,7 +210,7 @@ pub fn held(world: &World, named: &str) -> Vec<String> {
 pub fn allocated(world: &World, named: &str) -> (String, String, String) {
     let service = world.services.get(&name(named)).unwrap();
     let condition = service.value.conditions.iter().find(|c| c.type_ == "clarionlb.io/AddressAllocated").unwrap();
-    (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    (condition.status.to_string(), condition.reason.to_string(), condition.message.to_string())
 }
 
 /// Lets every write land, one at a time and the last first, and looks at the world after each.

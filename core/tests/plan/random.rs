@@ -137,7 +137,7 @@ fn holders(world: &World) -> Result<BTreeMap<IpAddr, String>, TestCaseError> {
     let mut holders = BTreeMap::new();
     for service in world.services.iter() {
         for address in &service.value.addresses {
-            let other = holders.insert(*address, service.meta.uid.clone());
+            let other = holders.insert(*address, service.meta.uid.to_string());
             prop_assert!(other.is_none(), "{address} is held by {other:?} and {}", service.meta.uid);
         }
     }

@@ -86,7 +86,7 @@ fn a_write_that_is_not_settled_blocks_its_object_and_its_addresses() {
     let writes = plan(&world).writes;
     let written: Vec<_> =
         statuses(&writes).iter().map(|write| (write.name.name.clone(), write.addresses.clone())).collect();
-    assert_eq!(written, [("b".to_owned(), Some(vec!["10.0.0.1".parse().unwrap()]))]);
+    assert_eq!(written, [("b".into(), Some(vec!["10.0.0.1".parse().unwrap()]))]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn without_its_pool_a_service_keeps_its_address_and_what_announces_it_stays() {
     let mut world = world();
     let mut named =
         custom::<LoadBalancerAdvertisementSpec, _>("all", json!({"pools": ["main"], "communities": ["1:1"]}));
-    named.meta.resource_version = "2".to_owned();
+    named.meta.resource_version = "2".into();
     put(&mut world.advertisements, named);
     service(&mut world, "a", 1, &[Family::V4]);
     settle(&mut world);

@@ -181,7 +181,7 @@ fn merged(world: &World) -> Result<BTreeMap<String, NodeConfig>, String> {
             .iter()
             .filter(|configuration| admit::selects(configuration.value.spec(), &node.meta.labels).unwrap());
         let objects = selected.map(|object| Named { name: &object.meta.name, spec: object.value.spec() });
-        let name = node.meta.name.name.clone();
+        let name = node.meta.name.name.to_string();
         let config = admit::merge(objects).map_err(|refusal| format!("{name}: {refusal}"))?;
         nodes.insert(name, config);
     }

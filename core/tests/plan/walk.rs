@@ -156,7 +156,7 @@ fn act(world: &mut World, step: &Step, clock: i64) {
         Step::Reserve { reservation: number, service, address } => {
             let named = service_name(service);
             let name = name(&named);
-            let mut spec = json!({"poolName": "p0", "serviceName": name.name});
+            let mut spec = json!({"poolName": "p0", "serviceName": name.name.as_str()});
             if address > 0 {
                 spec["addresses"] = json!([format!("10.0.0.{}", address - 1)]);
             }
@@ -189,7 +189,7 @@ type Held = BTreeMap<String, Vec<IpAddr>>;
 /// What Services of ours hold, by UID.
 fn holdings(world: &World) -> Held {
     let ours = world.services.iter().filter(|service| world.serves(service));
-    ours.map(|service| (service.meta.uid.clone(), service.value.addresses.clone())).collect()
+    ours.map(|service| (service.meta.uid.to_string(), service.value.addresses.clone())).collect()
 }
 
 /// The Service that a step is about.
@@ -212,7 +212,7 @@ fn agree(world: &World, one: &str, other: &str) -> bool {
     let of = |named: &str| {
         let service = world.services.get(&name(named)).unwrap();
         let get = |key: &str| service.value.annotations.get(&format!("clarionlb.io/{key}")).cloned();
-        (service.meta.name.namespace.clone(), get("allow-shared-ip"), get("share-with-namespaces"))
+        (service.meta.name.namespace.to_string(), get("allow-shared-ip"), get("share-with-namespaces"))
     };
     let ((ns_a, key_a, with_a), (ns_b, key_b, with_b)) = (of(one), of(other));
     key_a.is_some() && key_a == key_b && (ns_a == ns_b || (with_a == Some(ns_b) && with_b == Some(ns_a)))
@@ -341,7 +341,7 @@ fn check_write(before: &World, after: &World) -> Result<(), TestCaseError> {
                 held.filter(|a| listed.is_empty() || listed.contains(a)).any(|held| *held == text)
             });
             let owners: Vec<ObjectName> = reserved
-                .map(|r| ObjectName::new(&r.meta.name.namespace, &r.value.spec.as_ref().unwrap().service_name))
+                .map(|r| ObjectName::new(r.meta.name.namespace.clone(), &r.value.spec.as_ref().unwrap().service_name))
                 .collect();
             prop_assert!(
                 owners.is_empty() || owners.contains(&service.meta.name),

@@ -10,6 +10,7 @@ use http::{Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::BodyExt as _;
 use kube::{Client, client::Body, core::Status};
 use serde_json::Value;
+use smol_str::SmolStr;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
@@ -41,7 +42,7 @@ enum Expected {
     /// The object of this UID has another version than this afterwards.
     Changed(Precondition),
     /// The object of this UID is gone afterwards.
-    Deleted { uid: String },
+    Deleted { uid: SmolStr },
 }
 
 impl Writer {
@@ -111,7 +112,7 @@ impl Writer {
     }
 
     /// Looks up an object of which the watch can't tell whether it exists; as far as is known, with this UID.
-    pub async fn look_up<T: Watched>(&self, object: &ObjectName, uid: Option<String>) -> Apply {
+    pub async fn look_up<T: Watched>(&self, object: &ObjectName, uid: Option<SmolStr>) -> Apply {
         let mut pause = SETTLE.0;
         loop {
             match self.read::<T>(object).await {
@@ -158,7 +159,7 @@ impl Writer {
             let asked = Instant::now();
             match self.read::<T>(&object.name).await {
                 Ok(found) if failure.certain || expected.is_settled_by(found.as_ref()) || asked >= given_up => {
-                    let uid = expected.uid().map(str::to_owned);
+                    let uid = expected.uid().cloned();
                     return (known(object.name.clone(), uid, found), Some(failure.failure));
                 }
                 // The API server may still be at it.
@@ -282,7 +283,7 @@ impl Failed {
 
 impl Expected {
     /// The UID of the object that there was.
-    fn uid(&self) -> Option<&str> {
+    fn uid(&self) -> Option<&SmolStr> {
         match self {
             Self::Created => None,
             Self::Changed(Precondition { uid, .. }) | Self::Deleted { uid } => Some(uid),
@@ -307,7 +308,7 @@ impl Expected {
 
 /// Takes what was read of an object into the world: the object, or that the one of this UID is gone. A successor of the same
 /// name is another object.
-fn known<T: Watched>(name: ObjectName, uid: Option<String>, found: Option<Object<T>>) -> Apply {
+fn known<T: Watched>(name: ObjectName, uid: Option<SmolStr>, found: Option<Object<T>>) -> Apply {
     Box::new(move |world| match (found, uid) {
         (Some(object), _) => {
             let object = T::settle(world, object);
@@ -321,7 +322,7 @@ fn known<T: Watched>(name: ObjectName, uid: Option<String>, found: Option<Object
 }
 
 /// Takes the answer to a deletion into the world. An object that a finalizer holds is still there, and still counts.
-fn deleted<T: Watched>(name: ObjectName, uid: String, answer: Value) -> Apply {
+fn deleted<T: Watched>(name: ObjectName, uid: SmolStr, answer: Value) -> Apply {
     let held = answer.pointer("/metadata/deletionTimestamp").is_some();
     match serde_json::from_value::<T::Source>(answer) {
         Ok(object) if held => known(name, None, Some(T::project(object))),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clarion_core::{Event, Reason, text::bounded, world::ObjectRef};
+use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, warn};
 
@@ -37,7 +38,7 @@ impl Teller {
     }
 
     /// Writes an Event about the object of this UID, if there are not too many. Does not wait for it.
-    pub fn tell(&mut self, object: ObjectRef, uid: String, event: Event) {
+    pub fn tell(&mut self, object: ObjectRef, uid: SmolStr, event: Event) {
         while self.writing.try_join_next().is_some() {}
         let Some(left_out) = self.limiter.admit(&object, event.reason, Instant::now()) else {
             debug!(%object, reason = event.reason.name(), event.message, "too many Events, this one is left out");

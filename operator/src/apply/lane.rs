@@ -146,13 +146,14 @@ mod tests {
         world::{Kind, ObjectName},
     };
     use rstest::rstest;
+    use smol_str::SmolStr;
 
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn precondition() -> Precondition {
-        Precondition { uid: "u".to_owned(), resource_version: "1".to_owned() }
+        Precondition { uid: "u".into(), resource_version: "1".into() }
     }
 
     fn service(name: &str, address: bool) -> Write {
@@ -179,7 +180,7 @@ mod tests {
     }
 
     /// The names of the writes that start now, each settled at once.
-    fn started(lane: &mut Lane, now: Instant) -> Vec<String> {
+    fn started(lane: &mut Lane, now: Instant) -> Vec<SmolStr> {
         let next = || {
             let write = lane.next(now, |_| None).ok()?;
             lane.settled(Answer::Decided, now, now);
@@ -208,7 +209,7 @@ mod tests {
     fn no_object_waits_for_ever(#[case] withdraws: fn(usize) -> bool) {
         let start = Instant::now();
         let mut lane = Lane::new(8, Some(Bucket::full(10, 10, start)));
-        let mut written = BTreeMap::<String, usize>::new();
+        let mut written = BTreeMap::<SmolStr, usize>::new();
         for tick in 0..1_000 {
             let now = start + 20 * MS * tick;
             lane.replace((0..16).map(|n| configuration(&format!("c{n:02}"), withdraws(n))).collect(), now);

@@ -16,6 +16,7 @@ use clarion_core::{
 pub use client::Writer;
 use events::Teller;
 use lane::{Answer, Lane};
+use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
 
@@ -51,7 +52,7 @@ pub struct Outcome {
     /// Why the write failed, if it did.
     pub error: Option<Failure>,
     /// What is to be told of the object of this UID, now that the write has landed.
-    pub event: Option<(String, Event)>,
+    pub event: Option<(SmolStr, Event)>,
     /// When it was sent.
     pub started: Instant,
     /// When the outcome was known.

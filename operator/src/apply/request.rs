@@ -38,7 +38,8 @@ impl Builder {
     /// Only `conditions` are merged by their type; `ingress` is replaced as a whole. With `resourceVersion`, the server
     /// refuses the patch if the Service has changed; with `uid`, if it is another one.
     pub fn service_status(&self, write: &ServiceStatusWrite) -> Result<Request<Vec<u8>>, BadRequest> {
-        let mut conditions: Vec<Value> = write.conditions.iter().map(|condition| json!(condition)).collect();
+        let mut conditions: Vec<Value> =
+            write.conditions.iter().map(|condition| json!(api::Condition::from(condition))).collect();
         conditions.extend(write.remove_conditions.iter().map(|type_| json!({"$patch": "delete", "type": type_})));
         let mut status = serde_json::Map::from_iter([("conditions".to_owned(), json!(conditions))]);
         if let Some(addresses) = &write.addresses {
@@ -195,8 +196,8 @@ mod tests {
         assert_eq!(body["type"], if warning { "Warning" } else { "Normal" });
         assert_eq!(body["metadata"]["namespace"], namespace);
         assert_eq!(body["regarding"]["apiVersion"], api_version);
-        assert_eq!(body["regarding"]["name"], name.name);
-        assert_eq!(body["regarding"]["namespace"], name.namespace);
+        assert_eq!(body["regarding"]["name"], name.name.as_str());
+        assert_eq!(body["regarding"]["namespace"], name.namespace.as_str());
         let name = body["metadata"]["name"].as_str().unwrap();
         assert!(name.len() <= NAME_MAX && !name.contains("-."), "{name}");
     }

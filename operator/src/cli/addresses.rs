@@ -66,5 +66,5 @@ fn since(world: &World, name: &ObjectName) -> Option<Timestamp> {
     let conditions = &world.services.get(name)?.value.conditions;
     let allocated = conditions.iter().find(|c| c.type_ == names::ADDRESS_ALLOCATED && c.status == "True")?;
     // Rendered manifests have no times.
-    Some(allocated.last_transition_time.0).filter(|since| *since != Timestamp::UNIX_EPOCH)
+    Some(allocated.last_transition_time).filter(|since| *since != Timestamp::UNIX_EPOCH)
 }

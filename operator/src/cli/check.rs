@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use clarion_api::{Condition, names};
+use clarion_api::names;
 use clarion_core::{
     Reason, World,
-    world::{Kind, ObjectName, ObjectRef},
+    world::{Condition, Kind, ObjectName, ObjectRef},
 };
 use serde::Serialize;
 
@@ -103,8 +103,8 @@ fn rows(prospect: &Prospect, configurations: &BTreeSet<ObjectName>) -> BTreeSet<
         rows.extend(told.map(|(severity, condition)| Row {
             severity,
             object: ObjectRef::new(Kind::Service, service.meta.name.clone()),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
+            reason: condition.reason.to_string(),
+            message: condition.message.to_string(),
         }));
     }
     let here = next.frr_k8s_namespace();

@@ -112,7 +112,7 @@ pub fn find(world: &World, given: &BTreeSet<ObjectName>) -> Vec<Conflict> {
     for node in world.nodes.iter() {
         let names: Vec<_> = candidates(world, node, given, &sound).iter().map(|object| &object.meta.name).collect();
         if names.iter().any(|name| sound.contains(*name)) {
-            alike.entry(names).or_default().insert(node.meta.name.name.clone());
+            alike.entry(names).or_default().insert(node.meta.name.name.to_string());
         }
     }
     for (names, nodes) in alike {

@@ -146,5 +146,6 @@ fn change(object: ObjectRef, before: Option<Value>, after: Option<Value>) -> Res
         .header(&format!("live/{object}"), &format!("planned/{object}"))
         .to_string();
     let ObjectRef { kind, name } = object;
-    Ok(Some(Change { kind: kind.to_string(), namespace: name.namespace, name: name.name, action, before, after, text }))
+    let (kind, namespace, name) = (kind.to_string(), name.namespace.into(), name.name.into());
+    Ok(Some(Change { kind, namespace, name, action, before, after, text }))
 }

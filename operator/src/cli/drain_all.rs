@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clarion_api::{frr::FRRConfiguration, names};
 use clarion_core::world::Service;
+use itertools::Itertools as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
@@ -133,7 +134,7 @@ impl DrainAll {
     /// The Lease of the operator.
     async fn lease(&self, client: &Client) -> Result<Lease, Error> {
         let leases = lease::all(client).await.map_err(|error| Error::List("Leases", error))?;
-        let found = leases.iter().map(lease::name).collect::<Vec<_>>().join(", ");
+        let found = leases.iter().map(lease::name).join(", ");
         let wanted = self.lease.as_deref().map(|name| object_name(name).to_string());
         let mut fitting =
             leases.into_iter().filter(|lease| wanted.as_ref().is_none_or(|name| *name == lease::name(lease)));

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clarion_api::{Timestamp, frr::CRD};
+use clarion_api::{Condition, Timestamp, frr::CRD};
 use clarion_core::{
     World,
     world::{
@@ -236,10 +236,11 @@ impl Manifests {
     fn imply_namespaces(&mut self) {
         let services = self.world.services.iter().map(|service| &service.meta);
         let reservations = self.world.reservations.iter().map(|reservation| &reservation.meta);
-        let names: BTreeSet<String> = services.chain(reservations).map(|meta| meta.name.namespace.clone()).collect();
+        let names: BTreeSet<String> =
+            services.chain(reservations).map(|meta| meta.name.namespace.to_string()).collect();
         for name in names.into_iter().map(ObjectName::cluster) {
             if self.world.namespaces.get(&name).is_none() {
-                let meta = Meta { name, resource_version: "1".to_owned(), ..Meta::default() };
+                let meta = Meta { name, resource_version: "1".into(), ..Meta::default() };
                 self.world.namespaces.watched(Object { meta, value: Namespace });
             }
         }
@@ -278,5 +279,6 @@ pub fn configuration(object: &Object<Configuration>) -> Value {
 /// What Clarion writes of a Service's status.
 pub fn service_status(service: &Object<Service>) -> Value {
     let ingress: Vec<Value> = service.value.addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
-    timeless(json!({"loadBalancer": {"ingress": ingress}, "conditions": service.value.conditions}))
+    let conditions: Vec<Condition> = service.value.conditions.iter().map(Condition::from).collect();
+    timeless(json!({"loadBalancer": {"ingress": ingress}, "conditions": conditions}))
 }

@@ -36,7 +36,7 @@ pub fn show(world: &World, name: &str) -> Result<String, Error> {
     let selected = frr::selecting(world, node)?;
     let merged =
         merge(selected.iter().copied().map(frr::named)).map_err(|refusal| Error::Refused(name.to_owned(), refusal))?;
-    let objects = selected.iter().map(|object| object.meta.name.name.clone()).collect();
+    let objects = selected.iter().map(|object| object.meta.name.name.to_string()).collect();
     Ok(serde_saphyr::to_string(&Shown::new(name, objects, merged))?)
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
+use itertools::Itertools as _;
 use serde::Serialize;
 use tabwriter::TabWriter;
 use textwrap::{Options, WordSplitter};
@@ -77,7 +78,7 @@ pub fn paragraph(text: &str, indent: usize) -> String {
 /// The first few of some names, and how many more there are.
 pub fn few<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let names: Vec<S> = names.into_iter().collect();
-    let shown = names.iter().take(SHOWN_NAMES).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(SHOWN_NAMES).map(AsRef::as_ref).join(", ");
     match names.len().saturating_sub(SHOWN_NAMES) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -92,7 +93,7 @@ pub fn within(texts: &[String], columns: usize) -> String {
         width <= columns
     });
     let shown = fitting.count().max(1);
-    let listed = texts.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let listed = texts.iter().take(shown).join(", ");
     match texts.len().saturating_sub(shown) {
         0 => listed,
         more => format!("{listed} and {more} more"),

@@ -8,6 +8,7 @@ use clarion_core::{
     config::{Config, Pool},
     world::Family,
 };
+use itertools::Itertools as _;
 use serde::Serialize;
 
 use super::{
@@ -63,7 +64,7 @@ impl Pools {
 const SHOWN: usize = 3;
 
 fn ranges(all: &[String]) -> String {
-    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
+    let shown = all.iter().take(SHOWN).join(",");
     if all.len() > SHOWN { format!("{shown},+{}", all.len() - SHOWN) } else { shown }
 }
 
@@ -72,7 +73,7 @@ fn quotas(row: &Row) -> String {
         let used = quota.used.map(|used| format!("{used}/")).unwrap_or_default();
         format!("{} {used}{}", quota.namespace.as_deref().unwrap_or("others"), quota.most)
     };
-    row.quotas.iter().map(text).collect::<Vec<_>>().join(",")
+    row.quotas.iter().map(text).join(",")
 }
 
 fn rows(world: &World, config: &Config, allocation: &Allocation) -> Vec<Row> {

@@ -9,6 +9,7 @@ use clarion_core::{
     config::Config,
     world::{Announced, Family, Object, ObjectName, Service},
 };
+use itertools::Itertools as _;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -102,7 +103,7 @@ impl Release {
             cluster::block_on(annotate(&rows))??;
         }
         Ok(self.view.print(&rows, |rows| {
-            let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let list = |addresses: &[IpAddr]| addresses.iter().join(",");
             let cells = rows.iter().map(|row| [row.service.clone(), list(&row.releases), list(&row.keeps)]);
             table(["SERVICE", "RELEASES", "KEEPS"], cells)
         })?)
@@ -207,8 +208,8 @@ fn row(service: &Object<Service>, kept: &[IpAddr], releases: Vec<IpAddr>) -> Row
         keeps: kept.iter().filter(|address| !releases.contains(address)).copied().collect(),
         releases,
         name: service.meta.name.clone(),
-        resource_version: service.meta.resource_version.clone(),
-        annotation: all.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        resource_version: service.meta.resource_version.to_string(),
+        annotation: all.iter().join(","),
     }
 }
 

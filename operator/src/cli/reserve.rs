@@ -72,7 +72,9 @@ impl Reserve {
             return Err(Error::Nothing(missing.clone()));
         }
         reservations.retain(|(service, _)| {
-            self.all_namespaces || self.namespace.as_ref() == Some(&service.namespace) || named.contains(service)
+            self.all_namespaces
+                || self.namespace.as_deref() == Some(service.namespace.as_str())
+                || named.contains(service)
         });
         let manifests: Vec<_> = reservations.into_iter().map(|(_, reservation)| reservation).collect();
         if self.dry_run {
@@ -133,9 +135,10 @@ fn reservations(config: &Config, allocation: &Allocation) -> Vec<(ObjectName, Ad
         found.entry((service.clone(), pool.name.clone())).or_default().push(held.address.to_string());
     }
     let manifest = |((service, pool), addresses): ((ObjectName, String), Vec<String>)| {
-        let spec = AddressReservationSpec { pool_name: pool.clone(), addresses, service_name: service.name.clone() };
+        let spec =
+            AddressReservationSpec { pool_name: pool.clone(), addresses, service_name: service.name.to_string() };
         let mut manifest = AddressReservation::new(&reservation_name(&service.name, &pool), spec);
-        manifest.metadata.namespace = Some(service.namespace.clone());
+        manifest.metadata.namespace = Some(service.namespace.to_string());
         (service, manifest)
     };
     found.into_iter().map(manifest).collect()

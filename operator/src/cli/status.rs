@@ -6,7 +6,7 @@ use clap::Args;
 use clarion_api::{Condition, names};
 use clarion_core::{
     Reason, World,
-    world::{Configuration, Custom, Kind, NOT_READY, Object, ObjectRef, Service},
+    world::{self, Configuration, Custom, Kind, NOT_READY, Object, ObjectRef, Service},
 };
 use serde::Serialize;
 
@@ -114,7 +114,7 @@ impl Report {
         let pools = next.pools.iter().map(|object| {
             let status = object.value.status.clone().unwrap_or_default();
             let (ready, reason) = ready(&status.conditions);
-            PoolRow { pool: object.meta.name.name.clone(), ready, reason, usage: status.usage.unwrap_or_default() }
+            PoolRow { pool: object.meta.name.name.to_string(), ready, reason, usage: status.usage.unwrap_or_default() }
         });
         let mut findings = findings::rows(findings);
         findings.extend(unready(prospect));
@@ -227,7 +227,7 @@ fn peers(prospect: &Prospect) -> Vec<PeerRow> {
         let (ready, reason) = ready(object.value.status.as_ref().map_or(&[], |status| &status.conditions));
         let nodes = object.value.spec.as_ref().map_or_else(|_| Vec::new(), |spec| neighbor::of_peer(world, spec));
         let mut row = PeerRow {
-            peer: object.meta.name.name.clone(),
+            peer: object.meta.name.name.to_string(),
             nodes: nodes.len(),
             established: 0,
             down: Vec::new(),
@@ -236,7 +236,7 @@ fn peers(prospect: &Prospect) -> Vec<PeerRow> {
             reason,
         };
         for (node, neighbor) in nodes {
-            let node = node.meta.name.name.clone();
+            let node = node.meta.name.name.to_string();
             // Where it is not in effect, others may have a session all the same.
             if !carried.contains(&(node.as_str(), neighbor.clone())) {
                 continue;
@@ -259,7 +259,7 @@ pub fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
         let (state, node) = (&object.value, &object.meta.name.name);
         for (failed, outcome) in [("conversion", &state.conversion), ("reload", &state.reload)] {
             if let Some(message) = outcome.failure() {
-                found.entry((failed, message.to_owned())).or_default().insert(node.clone());
+                found.entry((failed, message.to_owned())).or_default().insert(node.to_string());
             }
         }
     }
@@ -312,13 +312,13 @@ pub fn lacks(service: &Object<Service>) -> Option<ServiceRow> {
     let not = |type_: &str| {
         service.value.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "False")
     };
-    let is_meant = |condition: &&Condition| condition.reason != Reason::NotToBeAnnounced.name();
+    let is_meant = |condition: &&world::Condition| condition.reason != Reason::NotToBeAnnounced.name();
     let condition = not(names::ADDRESS_ALLOCATED).or_else(|| not(names::ANNOUNCED).filter(is_meant))?;
     let idle = condition.reason == Reason::NoReadyEndpoints.name();
     Some(ServiceRow {
         severity: if idle { Level::Warning } else { Level::Error },
         service: service.meta.name.to_string(),
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
     })
 }

@@ -135,7 +135,7 @@ impl Yield {
             !spec.suspend && !sessions(&without, spec).is_disjoint(wanted)
         });
         match heir {
-            Some(heir) => Err(Error::Taken(self.peer.clone(), heir.meta.name.name.clone())),
+            Some(heir) => Err(Error::Taken(self.peer.clone(), heir.meta.name.name.to_string())),
             None => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use clarion_core::{
     world::{Kind, ObjectName, ObjectRef},
 };
 use serde_json::json;
+use smol_str::SmolStr;
 use tokio::time::sleep;
 
 use super::{
@@ -25,7 +26,7 @@ async fn give(seed: u64, weather: Weather) -> (Vec<String>, Vec<String>) {
     let spec = json!({"type": "LoadBalancer", "loadBalancerClass": "clarionlb.io/bgp", "ports": [{"port": 80}]});
     store.apply("services", json!({"metadata": {"namespace": "default", "name": "web"}, "spec": spec}));
     let there = store.get(&key);
-    let text = |field: &str| there["metadata"][field].as_str().unwrap().to_owned();
+    let text = |field: &str| SmolStr::from(there["metadata"][field].as_str().unwrap());
     let link = Link::new("clarion", store.clone(), seed, weather);
     let writer = Writer::new(link.client(), Duration::from_secs(4), Clock::system());
     let name = ObjectName::new("default", "web");

@@ -388,6 +388,7 @@ mod tests {
 
     use clarion_core::world::{Meta, Outcome};
     use ipnet::IpNet;
+    use smol_str::ToSmolStr as _;
     use tokio::time::sleep;
 
     use super::*;
@@ -417,8 +418,8 @@ mod tests {
     fn state(name: &str, uid: &str, version: u64) -> Answer {
         let meta = Meta {
             name: ObjectName::cluster(name),
-            uid: uid.to_owned(),
-            resource_version: version.to_string(),
+            uid: uid.into(),
+            resource_version: version.to_smolstr(),
             ..Meta::default()
         };
         let running: Vec<IpNet> = vec!["198.51.100.1/32".parse().unwrap()];

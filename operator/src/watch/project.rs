@@ -11,8 +11,9 @@ use clarion_core::{
     World,
     text::bounded,
     world::{
-        Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta, Namespace, Node,
-        NodeState, Object, ObjectName, Outcome, Pod, Port, Protocol, Secret, Service, ServiceCidr, Session, Taint,
+        Collection, Condition, Configuration, Custom, Endpoint, EndpointSlice, Family, FrrSchema, Kind, Meta,
+        Namespace, Node, NodeState, Object, ObjectName, Outcome, Pod, Port, Protocol, Secret, Service, ServiceCidr,
+        Session, Taint,
     },
 };
 use futures::FutureExt as _;
@@ -51,8 +52,8 @@ pub type Aliases = Custom<api::CommunityAliasSpec, api::status::Status>;
 fn meta(meta: ObjectMeta) -> Meta {
     Meta {
         name: ObjectName::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
-        uid: meta.uid.unwrap_or_default(),
-        resource_version: meta.resource_version.unwrap_or_default(),
+        uid: meta.uid.unwrap_or_default().into(),
+        resource_version: meta.resource_version.unwrap_or_default().into(),
         generation: meta.generation,
         created: meta.creation_timestamp.map(|time| time.0),
         deleting: meta.deletion_timestamp.is_some(),
@@ -89,6 +90,7 @@ impl Watched for Service {
                 .into_iter()
                 .flatten()
                 .filter(|c| names::SERVICE_CONDITIONS.contains(&c.type_.as_str()))
+                .map(|condition| Condition::from(&condition))
                 .collect(),
         };
         Object { meta: meta(source.metadata), value }
@@ -139,7 +141,7 @@ impl Watched for EndpointSlice {
 
     fn project(source: Self::Source) -> Object<Self> {
         let mut meta = meta(source.metadata);
-        let service = meta.labels.remove("kubernetes.io/service-name").unwrap_or_default();
+        let service = meta.labels.remove("kubernetes.io/service-name").unwrap_or_default().into();
         meta.labels = BTreeMap::new();
         let Endpoints { address_type, endpoints } = source.body;
         let endpoints = endpoints.into_iter().map(|endpoint| {

@@ -9,6 +9,7 @@ use clarion_core::{
     allocate::Allocation,
     config::{Config, Pool},
 };
+use itertools::Itertools as _;
 use serde::Serialize;
 
 use super::Error;
@@ -197,5 +198,5 @@ pub fn attributes(attributes: &Attributes) -> String {
         as_path_prepend.map(|times| format!("AS path prepended {times} times")),
         (!communities.is_empty()).then(|| format!("communities {}", communities.join(" "))),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    parts.into_iter().flatten().join(", ")
 }

@@ -12,6 +12,7 @@ use clarion_core::{
     world::{Configuration, Node, Object, ObjectName, Outcome},
 };
 use ipnet::IpNet;
+use itertools::Itertools as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -137,7 +138,7 @@ impl Explanation {
         }
         if !lines.is_empty() {
             let cells = lines.iter().map(|line| {
-                let numbers = line.numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                let numbers = line.numbers.iter().join(",");
                 [format!("{}{}", "  ".repeat(line.depth), line.field), within(&line.values, VALUE_COLUMNS), numbers]
             });
             parts.push(table(["TOGETHER", "VALUE", "FROM"], cells));
@@ -163,7 +164,7 @@ fn refused(world: &World, refusal: &Refusal) -> String {
         true => format!("{name} is Clarion's"),
         false => format!("{name} is not Clarion's"),
     };
-    format!("{refusal}. {}.", refusal.objects().map(whose).collect::<Vec<_>>().join(", and "))
+    format!("{refusal}. {}.", refusal.objects().map(whose).join(", and "))
 }
 
 fn standing(world: &World, node: &Object<Node>) -> String {
@@ -369,10 +370,8 @@ fn parts(attributes: &Attributes) -> Vec<Attributes> {
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            fields.iter().map(|(field, value)| format!("{field} {}", text(value))).collect::<Vec<_>>().join(", ")
-        }
+        Value::Array(items) => items.iter().map(text).join(", "),
+        Value::Object(fields) => fields.iter().map(|(field, value)| format!("{field} {}", text(value))).join(", "),
         other => other.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use clarion_core::{
     world::{Attributes, Kind, ObjectName, ObjectRef},
 };
 use ipnet::IpNet;
+use itertools::Itertools as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -188,8 +189,8 @@ impl Explanation {
         }
         if !overrides.is_empty() {
             let texts = overrides.iter().map(|row| {
-                let terms = row.terms.iter().map(|(term, value)| format!("{term} {}", text(value)));
-                format!("on nodes with {}:\n{}", row.nodes, paragraph(&terms.collect::<Vec<_>>().join(", "), 2))
+                let mut terms = row.terms.iter().map(|(term, value)| format!("{term} {}", text(value)));
+                format!("on nodes with {}:\n{}", row.nodes, paragraph(&terms.join(", "), 2))
             });
             parts.push(texts.collect());
         }

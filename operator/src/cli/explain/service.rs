@@ -12,8 +12,9 @@ use clarion_core::{
     allocate::Allocation,
     config::{Config, Misfit, selected},
     endpoints::{self, Endpoints, skew},
-    world::{Family, Kind, Object, ObjectRef, Service},
+    world::{Condition, Family, Kind, Object, ObjectRef, Service},
 };
+use itertools::Itertools as _;
 use serde::Serialize;
 
 use super::{Error, object_name};
@@ -183,7 +184,7 @@ impl Explanation {
         }
         if !advertisements.is_empty() {
             let cells = advertisements.iter().map(|row| {
-                let addresses = row.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                let addresses = row.addresses.iter().join(",");
                 let (nodes, why) = (row.nodes.to_string(), row.why.clone().unwrap_or_default());
                 [row.advertisement.clone(), addresses, few(&row.peers), nodes, why]
             });
@@ -351,11 +352,11 @@ fn spread_text(rows: &[SpreadRow]) -> String {
 /// Its conditions as they are to be.
 fn conditions(prospect: &Prospect, service: &Object<Service>) -> Vec<ConditionRow> {
     let next = prospect.next.services.get(&service.meta.name).map_or(&[][..], |next| &next.value.conditions);
-    let row = |condition: &clarion_api::Condition| ConditionRow {
-        r#type: condition.type_.clone(),
-        status: condition.status.clone(),
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
+    let row = |condition: &Condition| ConditionRow {
+        r#type: condition.type_.to_string(),
+        status: condition.status.to_string(),
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
         written: prospect.offline || service.value.conditions.contains(condition),
     };
     next.iter().map(row).collect()

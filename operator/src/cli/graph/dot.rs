@@ -1,5 +1,7 @@
 //! Graphviz's language.
 
+use itertools::Itertools as _;
+
 use super::model::{Graph, Item, State, plain};
 
 /// The graph, with a cluster for each column.
@@ -57,7 +59,7 @@ fn style(state: State) -> (&'static str, &'static str) {
 
 /// A text in quotes, with lines that are centred; nothing in it is a character reference, nor an escape of Graphviz's.
 fn label(text: &str) -> String {
-    let lines =
+    let mut lines =
         text.split('\n').map(|line| plain(line).replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\""));
-    format!("\"{}\"", lines.collect::<Vec<_>>().join("\\n"))
+    format!("\"{}\"", lines.join("\\n"))
 }

@@ -13,6 +13,7 @@ use clarion_core::{
     world::{Configuration, Object, ObjectName, Service},
 };
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use super::{
     group::Groups,
@@ -76,8 +77,8 @@ fn tally(states: impl IntoIterator<Item = State>) -> Tally {
 }
 
 fn told(tally: &Tally) -> String {
-    let parts = tally.iter().map(|(state, number)| format!("{number} {}", state.session()));
-    parts.collect::<Vec<_>>().join(", ")
+    let mut parts = tally.iter().map(|(state, number)| format!("{number} {}", state.session()));
+    parts.join(", ")
 }
 
 /// A space at which no line ends.
@@ -170,7 +171,7 @@ impl<'w> Configurations<'w> {
             let prefixes: BTreeSet<&IpNet> = members.iter().flat_map(|read| &read.prefixes).collect();
             let kinds: BTreeSet<&str> = members.iter().map(|read| read.kind.as_str()).collect();
             let names = members.iter().map(|read| read.object.meta.name.name.as_str());
-            let kind = kinds.into_iter().collect::<Vec<_>>().join(", ");
+            let kind = kinds.into_iter().join(", ");
             let mut lines = vec![Line::new(kind, 1)];
             lines.push(Line::new(
                 format!(
@@ -253,11 +254,11 @@ impl Routers {
             let nodes = object.value.spec.as_ref().map_or_else(|_| Vec::new(), |spec| neighbor::of_peer(world, spec));
             let name = &object.meta.name.name;
             if nodes.is_empty() {
-                found.entry(End::Peer(name.clone())).or_default().insert(name.clone());
+                found.entry(End::Peer(name.to_string())).or_default().insert(name.to_string());
             }
             for (node, neighbor) in nodes {
-                found.entry(End::Neighbor(neighbor.clone())).or_default().insert(name.clone());
-                asked.push((node.meta.name.name.clone(), neighbor));
+                found.entry(End::Neighbor(neighbor.clone())).or_default().insert(name.to_string());
+                asked.push((node.meta.name.name.to_string(), neighbor));
             }
         }
         let on_nodes = configurations.objects.iter().filter(|read| !read.nodes.is_empty());
@@ -470,7 +471,7 @@ impl<'w> Nodes<'w> {
             lines.push(sessions_line(&sessions));
             let names = members.iter().map(|node| node.name);
             if members.len() > 1 && self.list.len() <= ALL_NAMED {
-                lines.push(Line::new(names.clone().collect::<Vec<_>>().join(", "), ALL_NAMED));
+                lines.push(Line::new(names.clone().join(", "), ALL_NAMED));
             } else if members.len() > 1 {
                 lines.extend(listed(&names.clone().collect::<Vec<_>>(), SHOWN));
             }
@@ -583,7 +584,7 @@ impl<'w> Services<'w> {
             (State::Plain, "not to be announced"),
         ];
         let parts = words.into_iter().map(|(state, words)| (of(state), words)).filter(|(number, _)| *number > 0);
-        let parts = parts.map(|(number, words)| format!("{number} {words}")).collect::<Vec<_>>().join(", ");
+        let parts = parts.map(|(number, words)| format!("{number} {words}")).join(", ");
         let all = count(self.list.len(), "Service", "Services");
         if parts.is_empty() { all } else { format!("{all}: {parts}") }
     }
@@ -598,8 +599,8 @@ impl<'w> Services<'w> {
             if let Some(sort) = sort.filter(|_| !is_rest) {
                 lines.extend(sort.reason.as_ref().map(|reason| Line::trouble(reason, 1)));
                 if let [served] = members.as_slice() {
-                    let addresses = served.service.value.addresses.iter().map(ToString::to_string);
-                    let addresses = addresses.collect::<Vec<_>>().join(", ");
+                    let mut addresses = served.service.value.addresses.iter().map(ToString::to_string);
+                    let addresses = addresses.join(", ");
                     lines.extend((!addresses.is_empty()).then(|| Line::new(addresses, 2)));
                     lines.extend(served.message.as_ref().map(|message| Line::new(message, 3)));
                 }

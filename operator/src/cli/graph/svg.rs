@@ -1,5 +1,6 @@
 //! The picture.
 
+use itertools::Itertools as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::{
@@ -76,12 +77,12 @@ fn drawn_column(column: &Placed) -> Markup {
 fn drawn_box(x: usize, drawn: &Drawn) -> Markup {
     let Drawn { item, id, y, height, title, lines } = drawn;
     let class = if item.foreign { "item foreign" } else { "item" };
-    let words = [&item.title].into_iter().chain(item.lines.iter().map(|line| &line.text)).map(|text| plain(text));
+    let mut words = [&item.title].into_iter().chain(item.lines.iter().map(|line| &line.text)).map(|text| plain(text));
     let first = y + PADDING + 13;
     html! {
         "\n"
         g id=(id) class=(class) {
-            title { (words.collect::<Vec<_>>().join("\n")) }
+            title { (words.join("\n")) }
             rect class="box" x=(x) y=(y) width=(BOX_WIDTH) height=(height) rx="4" {}
             @if item.state != State::Plain {
                 rect class="bar" x=(x) y=(y) width="5" height=(height) rx="2" fill=(item.state.color()) {}

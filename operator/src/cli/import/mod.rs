@@ -13,6 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use clarion_api::names::DEFAULT_FRR_K8S_NAMESPACE;
+use itertools::Itertools as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -200,7 +201,7 @@ fn namespace(found: &[Found], wanted: Option<String>) -> Result<String, Error> {
     match (wanted, namespaces.len()) {
         (Some(wanted), _) => Ok(wanted),
         (None, 0 | 1) => Ok(namespaces.first().copied().unwrap_or(METALLB_NAMESPACE).to_owned()),
-        (None, _) => Err(Error::Namespaces(namespaces.into_iter().collect::<Vec<_>>().join(", "))),
+        (None, _) => Err(Error::Namespaces(namespaces.into_iter().join(", "))),
     }
 }
 

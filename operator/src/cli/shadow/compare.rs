@@ -8,6 +8,7 @@ use std::{
 use clarion_api::frr::BfdProfile;
 use clarion_core::admit::{Attributes, Neighbor, NodeConfig, Parameters, Password, Received, Router};
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use super::passwords::Passwords;
 
@@ -141,7 +142,7 @@ impl Collector {
         self.optional("nextHop.ipv4", next_hop.ipv4.as_ref(), clarion.next_hop.ipv4.as_ref());
         self.optional("nextHop.ipv6", next_hop.ipv6.as_ref(), clarion.next_hop.ipv6.as_ref());
         self.optional("allowAsIn", allow_as_in.as_ref(), clarion.allow_as_in.as_ref());
-        let words = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
+        let words = |set: &BTreeSet<String>| set.iter().join(" ");
         self.field("addressFamilies", &words(address_families), &words(&clarion.address_families));
         self.field("accepts", &accepted(received), &accepted(&clarion.received));
     }
@@ -210,8 +211,9 @@ fn accepted(received: &Received) -> String {
         Received::All => "everything".to_owned(),
         Received::Filtered(filters) => {
             let length = |name: &str, length: Option<u32>| length.map(|l| format!(" {name} {l}")).unwrap_or_default();
-            let filters = filters.iter().map(|f| format!("{}{}{}", f.prefix, length("ge", f.ge), length("le", f.le)));
-            filters.collect::<Vec<_>>().join(", ")
+            let mut filters =
+                filters.iter().map(|f| format!("{}{}{}", f.prefix, length("ge", f.ge), length("le", f.le)));
+            filters.join(", ")
         }
     }
 }

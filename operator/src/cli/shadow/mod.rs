@@ -7,15 +7,16 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
-use clarion_api::{Condition, names};
+use clarion_api::names;
 use clarion_core::{
     ServiceStatusWrite, World, Write,
     admit::{self, Named, NodeConfig, Password},
     plan, replay,
-    world::{Configuration, Custom, Meta, Object, ObjectName, Service},
+    world::{Condition, Configuration, Custom, Meta, Object, ObjectName, Service},
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Secret;
+use smol_str::ToSmolStr as _;
 
 use self::{
     compare::{What, differences},
@@ -126,9 +127,9 @@ fn take(world: &mut World, imported: import::Imported) {
     ) -> Object<Custom<Spec, Status>> {
         let name = ObjectName::cluster(name.unwrap_or_default());
         let meta = Meta {
-            uid: name.to_string(),
+            uid: name.to_smolstr(),
             name,
-            resource_version: "1".to_owned(),
+            resource_version: "1".into(),
             labels: labels.unwrap_or_default(),
             ..Meta::default()
         };
@@ -287,7 +288,7 @@ fn nodes(world: &World, then: &World, namespace: &str) -> Vec<Node> {
             continue;
         }
         let (metallb, clarion, together) = (merge(&now, labels), merge(&clarion, labels), merge(&together, labels));
-        nodes.push(Node { name: node.meta.name.name.clone(), metallb, clarion, together: together.err() });
+        nodes.push(Node { name: node.meta.name.name.to_string(), metallb, clarion, together: together.err() });
     }
     nodes
 }

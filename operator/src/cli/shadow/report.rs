@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use itertools::Itertools as _;
 use serde::Serialize;
 
 use super::compare::{Difference, What};
@@ -150,7 +151,7 @@ impl Report {
         }
         if !self.services.is_empty() {
             let rows = self.services.iter().map(|ServiceRow { service, now, clarion, why }| {
-                let list = |addresses: &BTreeSet<String>| addresses.iter().cloned().collect::<Vec<_>>().join(",");
+                let list = |addresses: &BTreeSet<String>| addresses.iter().join(",");
                 [service.clone(), list(now), list(clarion), why.clone()]
             });
             text.push_str(&table(["SERVICE", "NOW", "CLARION", "WHY"], rows));
@@ -192,7 +193,7 @@ impl Report {
         if self.nodes.len() > 1 && *nodes == self.nodes {
             return format!("all {}", nodes.len());
         }
-        let mut text = nodes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
+        let mut text = nodes.iter().take(SHOWN).join(",");
         if nodes.len() > SHOWN {
             text.push_str(&format!(" and {} more", nodes.len() - SHOWN));
         }
