@@ -163,6 +163,18 @@ impl Content {
         router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
     }
 
+    /// VRF, key and routes of each session.
+    fn routes(&self) -> impl Iterator<Item = (&String, &String, &BTreeMap<IpNet, Attributes>)> {
+        let routers = self.routers.iter();
+        routers.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, session)| (vrf, key, &session.routes)))
+    }
+
+    /// Whether the same sessions announce the same.
+    #[must_use]
+    pub fn has_same_routes(&self, other: &Self) -> bool {
+        self.routes().eq(other.routes())
+    }
+
     /// Whether everything that the other announces is announced here, with whatever attributes.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -259,6 +271,23 @@ impl Layer {
         for session in content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
             session.routes.retain(|_, route| route.local_pref.is_some() || route.as_path_prepend.is_some());
         }
+        Self { hosts: Arc::clone(&self.hosts), content: Arc::new(content) }
+    }
+
+    /// The same sessions, with nothing to announce.
+    #[must_use]
+    pub fn without_routes(&self) -> Self {
+        let mute = |session: &Session| Session {
+            neighbor: session.neighbor.clone(),
+            bfd_profile: session.bfd_profile.clone(),
+            next_hop: session.next_hop.clone(),
+            routes: BTreeMap::new(),
+        };
+        let routers = self.content.routers.iter().map(|(vrf, router)| {
+            let sessions = router.sessions.iter().map(|(key, session)| (key.clone(), mute(session))).collect();
+            (vrf.clone(), Router { asn: router.asn, id: router.id.clone(), sessions })
+        });
+        let content = Content { routers: routers.collect(), bfd_profiles: self.content.bfd_profiles.clone() };
         Self { hosts: Arc::clone(&self.hosts), content: Arc::new(content) }
     }
 

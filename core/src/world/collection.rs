@@ -51,7 +51,8 @@ pub struct Object<T> {
 /// and a deleted UID never comes back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection<T> {
-    objects: BTreeMap<ObjectName, Object<T>>,
+    /// Each in a place of its own: a tree of large values is half empty.
+    objects: BTreeMap<ObjectName, Box<Object<T>>>,
     /// UIDs that the watch has shown deleted since the last [`Collection::forget_deleted`].
     deleted: BTreeSet<SmolStr>,
     /// UIDs that an answer has shown deleted, and the watch not yet.
@@ -86,7 +87,7 @@ impl<T: PartialEq> Collection<T> {
     /// The object of this name.
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<&Object<T>> {
-        self.objects.get(name)
+        self.objects.get(name).map(Box::as_ref)
     }
 
     /// What is kept of the object of this name, to keep more or less of the version that it is.
@@ -96,7 +97,7 @@ impl<T: PartialEq> Collection<T> {
 
     /// All objects in the order of their names.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Object<T>> + Clone {
-        self.objects.values()
+        self.objects.values().map(Box::as_ref)
     }
 
     /// How many there are.
@@ -114,7 +115,7 @@ impl<T: PartialEq> Collection<T> {
     /// All objects from the oldest to the youngest.
     #[must_use]
     pub fn by_seniority(&self) -> Vec<&Object<T>> {
-        let mut objects: Vec<_> = self.objects.values().collect();
+        let mut objects: Vec<_> = self.iter().collect();
         objects.sort_by_key(|object| object.meta.seniority());
         objects
     }
@@ -152,7 +153,7 @@ impl<T: PartialEq> Collection<T> {
             let resource_version = object.meta.resource_version.clone();
             known.value == object.value && Meta { resource_version, ..known.meta.clone() } == object.meta
         });
-        self.objects.insert(object.meta.name.clone(), object);
+        self.objects.insert(object.meta.name.clone(), Box::new(object));
         !same
     }
 
@@ -209,7 +210,7 @@ impl<T: PartialEq> Collection<T> {
 
 impl<T> FromIterator<Object<T>> for Collection<T> {
     fn from_iter<I: IntoIterator<Item = Object<T>>>(objects: I) -> Self {
-        let objects = objects.into_iter().map(|object| (object.meta.name.clone(), object)).collect();
+        let objects = objects.into_iter().map(|object| (object.meta.name.clone(), Box::new(object))).collect();
         Self { objects, ..Self::default() }
     }
 }
