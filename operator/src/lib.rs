@@ -5,6 +5,7 @@ mod bucket;
 pub mod cli;
 mod clock;
 mod lead;
+mod limiter;
 mod process;
 mod reconcile;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use clarion_api::Timestamp;
 use clarion_core::{
-    Plan, Severity, World, plan,
+    Plan, World, plan,
     world::{Configuration, DrainAll, Intent, Kind, ObjectName, ObjectRef, Settings},
 };
 use futures::future::BoxFuture;
@@ -13,13 +13,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     apply::{Apply, Queue, Writer},
     clock::Clock,
     lead::{Leadership, Lost},
-    telemetry::{Health, Metrics, Phase},
+    telemetry::{FindingsLog, Health, Metrics, Phase},
     watch::{self, Change, Watches},
 };
 
@@ -76,7 +76,7 @@ struct State {
     look_ups: JoinSet<Apply>,
     /// The namespace of FRR-K8s that was last told.
     namespace: String,
-    told: BTreeSet<String>,
+    findings: FindingsLog,
 }
 
 impl Loop {
@@ -99,7 +99,7 @@ impl Loop {
             due: None,
             look_ups: JoinSet::new(),
             namespace: String::new(),
-            told: BTreeSet::new(),
+            findings: FindingsLog::new(Instant::now()),
         };
         let leadership = self.leadership.clone();
         let mut asked = leadership.asked();
@@ -231,19 +231,7 @@ impl Loop {
             }
         }
         queue.replace(writes);
-        let lines =
-            findings.iter().map(|(object, f)| (f.severity, format!("{object}: {}: {}", f.reason.name(), f.message)));
-        let mut told = BTreeSet::new();
-        for (severity, line) in lines {
-            if !state.told.contains(&line) {
-                match severity {
-                    Severity::Error => error!("{line}"),
-                    Severity::Warning => warn!("{line}"),
-                }
-            }
-            told.insert(line);
-        }
-        state.told = told;
+        state.findings.tell(&findings, Instant::now());
         later
     }
 

@@ -25,7 +25,7 @@ pub struct Run {
     /// The name of the Lease
     #[arg(long, env = "CLARION_LEASE_NAME", value_name = "NAME", default_value = "clarion")]
     lease_name: String,
-    /// How long others keep off after a renewal of the Lease, in seconds (`15s`); writes time out after a quarter of it
+    /// How long others keep off after a renewal of the Lease, in seconds (`15s`); every write times out before that
     #[arg(long, env = "CLARION_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = lease_duration)]
     lease_duration: Duration,
     /// Where metrics are served

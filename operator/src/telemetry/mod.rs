@@ -1,10 +1,12 @@
 //! Logs, metrics and health.
 
+mod findings;
 mod health;
 mod metrics;
 
 use std::io::IsTerminal as _;
 
+pub use findings::FindingsLog;
 pub use health::{Health, Phase, serve};
 pub use metrics::Metrics;
 

@@ -27,7 +27,7 @@ async fn shows(operator: &Operator, line: &str) {
 }
 
 /// Sets the status of a node's FRRNodeState, as its daemon would.
-async fn report(cluster: &Cluster, node: &str, status: Value) {
+pub async fn report(cluster: &Cluster, node: &str, status: Value) {
     let states: Api<FRRNodeState> = Api::all(cluster.0.client());
     if states.get_opt(node).await.unwrap().is_none() {
         let state = json!({
