@@ -254,6 +254,9 @@ pub fn check(
     for (field, name) in unknown.iter().flat_map(|(field, names)| names.iter().map(move |name| (field, name))) {
         findings.warning(id.clone(), Reason::UnknownName, format!("{field}: there is no {name:?}"));
     }
+    if !pool_selectors.is_empty() && !world.pools.iter().any(|pool| selected(&pool_selectors, &pool.meta.labels)) {
+        findings.warning(id.clone(), Reason::SelectsNothing, "poolSelectors: no LoadBalancerPool fits");
+    }
     if !nodes.is_empty() && !world.nodes.iter().any(|node| selected(&nodes, &node.meta.labels)) {
         findings.warning(id, Reason::SelectsNothing, "nodeSelectors: no node fits");
     }

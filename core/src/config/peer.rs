@@ -1,6 +1,9 @@
 //! Peers: the parameters of sessions.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use clarion_api::{
     RouterPeerSpec, Timestamp,
@@ -371,8 +374,18 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
             return Err(invalid(format!("{field}: {name:?} is not the name of an interface")));
         }
     }
-    if let Some(source) = source_address.as_ref().filter(|s| s.parse::<IpAddr>().is_err() && !is_interface(s)) {
-        return Err(invalid(format!("sourceAddress: {source:?} is neither an address nor the name of an interface")));
+    if let Some(source) = source_address {
+        match (source.parse::<IpAddr>(), address) {
+            (Err(_), _) if !is_interface(source) => {
+                let message = format!("sourceAddress: {source:?} is neither an address nor the name of an interface");
+                return Err(invalid(message));
+            }
+            (Ok(source), Some(address)) if Family::of(source) != Family::of(address) => {
+                let family = Family::of(address).name();
+                return Err(invalid(format!("sourceAddress: {source} is no {family} address, as peerAddress is")));
+            }
+            _ => {}
+        }
     }
     if let Some(port) = peer_port.filter(|port| !(1..=16_384).contains(port)) {
         return Err(invalid(format!("peerPort: {port} is not between 1 and 16384")));
@@ -391,6 +404,10 @@ fn terms(world: &World, spec: &RouterPeerSpec) -> Result<Terms, Refused> {
     }
     let router_id = match router_id.as_deref().map(|text| (text, ip("routerID", text))) {
         None => None,
+        // RFC 6286.
+        Some((_, Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))) => {
+            return Err(invalid("routerID: it must not be zero".to_owned()));
+        }
         Some((_, Ok(IpAddr::V4(id)))) => Some(id.to_string()),
         Some((text, _)) => return Err(invalid(format!("routerID: {text:?} is not of the form 192.0.2.1"))),
     };
@@ -477,8 +494,8 @@ fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
-        // FRR-K8s could not tell it from an address.
-        && name.parse::<IpAddr>().is_err()
+        // FRR-K8s could not tell it from an address, and who writes 192.0.2.300 means one.
+        && !(name.matches('.').count() == 3 && name.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// A duration of whole seconds such as `90s`, `1m30s` or `1h`, in seconds.
@@ -567,7 +584,12 @@ mod tests {
     #[case("vrf", "a b".into(), "vrf")]
     #[case("vrf", "red\nrouter bgp 1".into(), "vrf")]
     #[case("sourceAddress", "lo!".into(), "sourceAddress")]
+    #[case("sourceAddress", "192.0.2.300".into(), "sourceAddress")]
+    #[case("sourceAddress", "2001:db8::1".into(), "sourceAddress")]
+    #[case("sourceAddress", "192.0.2.7".into(), "")]
+    #[case("sourceAddress", "eth0.100".into(), "")]
     #[case("routerID", "2001:db8::1".into(), "routerID")]
+    #[case("routerID", "0.0.0.0".into(), "routerID")]
     #[case("peerAddress", "::ffff:192.0.2.1".into(), "peerAddress")]
     #[case("holdTime", "90s".into(), "holdTime")]
     #[case("connectTime", "0s".into(), "connectTime")]

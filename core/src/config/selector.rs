@@ -39,6 +39,9 @@ pub enum SelectorError {
     /// `In []`, or values with `Exists`.
     #[error("{0} {1}: In and NotIn need values, Exists and DoesNotExist take none")]
     Values(String, String),
+    /// No label can have such a key.
+    #[error("{0:?} is not the key of a label, such as app or example.com/app")]
+    Key(String),
 }
 
 impl Selector {
@@ -60,7 +63,12 @@ impl Selector {
                 (operator, _) => return Err(SelectorError::Operator(operator.to_owned())),
             });
         }
-        Ok(Self(requirements))
+        let keys = selector.match_labels.iter().flat_map(BTreeMap::keys);
+        let keys = keys.chain(selector.match_expressions.iter().flatten().map(|expression| &expression.key));
+        match keys.into_iter().find(|key| !is_label_key(key)) {
+            Some(key) => Err(SelectorError::Key(key.clone())),
+            None => Ok(Self(requirements)),
+        }
     }
 
     /// Checks several.
@@ -89,6 +97,24 @@ impl Selector {
     }
 }
 
+/// Whether a label can have this key: a name of up to 63 characters, and before it a DNS name and a slash, or nothing
+/// (k8s.io/apimachinery, `IsQualifiedName`).
+fn is_label_key(key: &str) -> bool {
+    let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
+    let is_part = |part: &str, longest: usize, permits: fn(char) -> bool| {
+        (1..=longest).contains(&part.len())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || permits(c))
+            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    is_part(name, 63, |c| matches!(c, '-' | '_' | '.'))
+        && domain.is_none_or(|domain| {
+            domain.len() <= 253
+                && !domain.contains(|c: char| c.is_ascii_uppercase())
+                && domain.split('.').all(|label| is_part(label, 63, |c| c == '-'))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -101,6 +127,7 @@ mod tests {
 
     #[rstest]
     #[case("{}", true)]
+    #[case(r#"{"matchExpressions":[{"key":"topology.kubernetes.io/zone_1.a","operator":"DoesNotExist"}]}"#, true)]
     #[case(r#"{"matchLabels":{"rack":"a"}}"#, true)]
     #[case(r#"{"matchLabels":{"rack":"b"}}"#, false)]
     #[case(r#"{"matchLabels":{"rack":"a","zone":"1"}}"#, false)]
@@ -118,6 +145,11 @@ mod tests {
     #[case(r#"{"matchExpressions":[{"key":"rack","operator":"In"}]}"#)]
     #[case(r#"{"matchExpressions":[{"key":"rack","operator":"Exists","values":["a"]}]}"#)]
     #[case(r#"{"matchExpressions":[{"key":"rack","operator":"Gt","values":["1"]}]}"#)]
+    #[case(r#"{"matchLabels":{"a b":"c"}}"#)]
+    #[case(r#"{"matchLabels":{"":"c"}}"#)]
+    #[case(r#"{"matchLabels":{"a/b/c":"c"}}"#)]
+    #[case(r#"{"matchLabels":{"Example.com/a":"c"}}"#)]
+    #[case(r#"{"matchExpressions":[{"key":"-a","operator":"Exists"}]}"#)]
     fn refused(#[case] json: &str) {
         assert!(selector(json).is_err());
     }

@@ -10,6 +10,7 @@
 
 mod admit;
 mod allocation;
+mod bad_inputs;
 mod beside;
 mod cells;
 mod closed_loop;
