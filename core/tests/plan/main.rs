@@ -9,6 +9,7 @@ mod cluster;
 mod combinations;
 mod confirmed;
 mod drain_all;
+mod mangled;
 mod random;
 mod reservations;
 mod rules;
