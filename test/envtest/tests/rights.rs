@@ -1,7 +1,7 @@
 //! The rights in `config/base/rbac.yaml`: all that the operator asks for, and nothing else.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex},
 };
 
@@ -122,7 +122,7 @@ fn rights(rule: &Value) -> BTreeSet<[String; 3]> {
 /// Everything that the operator asks for while it does all that it can do, with answers to its writes that get lost.
 async fn walk(cluster: &Cluster) -> BTreeSet<Asked> {
     let asked = Arc::new(Mutex::new(BTreeSet::new()));
-    let lost = Arc::new(Mutex::new(BTreeMap::new()));
+    let lost = Mutex::new(BTreeSet::new());
     let proxy = {
         let asked = Arc::clone(&asked);
         Proxy::start(&cluster.0, move |method, uri| {
@@ -130,7 +130,7 @@ async fn walk(cluster: &Cluster) -> BTreeSet<Asked> {
             asked.lock().unwrap().insert(request.clone());
             // What has become of a write without an answer is looked up: once for each kind.
             let is_looked_up = ["update", "patch"].contains(&request.verb) && request.resource != "leases";
-            let first = lost.lock().unwrap().insert((request.resource, request.verb), ()).is_none();
+            let first = lost.lock().unwrap().insert((request.resource, request.verb));
             if is_looked_up && first { Action::LoseAnswer } else { Action::Pass }
         })
         .await
@@ -147,9 +147,8 @@ async fn walk(cluster: &Cluster) -> BTreeSet<Asked> {
     cluster.0.apply(&[reservation, aliases]).await.unwrap();
     cluster.add_services(&["a"]).await;
     cluster.all_announced(&["a"]).await;
-    let ready = [("lbpool", "main", "Valid"), ("lbpeer", "tor", "Valid"), ("lbadv", "all", "Valid")];
-    for (kind, name, reason) in ready.into_iter().chain([("communityalias", "ours", "Valid")]) {
-        cluster.becomes(kind, name, "Ready", "True", reason).await;
+    for (kind, name) in [("lbpool", "main"), ("lbpeer", "tor"), ("lbadv", "all"), ("communityalias", "ours")] {
+        cluster.becomes(kind, name, "Ready", "True", "Valid").await;
     }
     report(cluster, "node-a", json!({"lastConversionResult": "success"})).await;
     // What others do to an FRRConfiguration of ours is undone, with an Event.
