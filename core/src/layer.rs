@@ -14,6 +14,7 @@ use clarion_api::{
     names,
 };
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use crate::address_set::Family;
 
@@ -163,16 +164,19 @@ impl Content {
         router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
     }
 
-    /// VRF, key and routes of each session.
-    fn routes(&self) -> impl Iterator<Item = (&String, &String, &BTreeMap<IpNet, Attributes>)> {
+    /// The sessions: VRF, and address or interface.
+    pub fn sessions(&self) -> impl Iterator<Item = (&str, &str, &Session)> {
         let routers = self.routers.iter();
-        routers.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, session)| (vrf, key, &session.routes)))
+        routers.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, s)| (vrf.as_str(), key.as_str(), s)))
     }
 
     /// Whether the same sessions announce the same.
     #[must_use]
     pub fn has_same_routes(&self, other: &Self) -> bool {
-        self.routes().eq(other.routes())
+        let mut both = self.sessions().zip_longest(other.sessions());
+        both.all(|pair| {
+            pair.both().is_some_and(|(one, two)| (one.0, one.1, &one.2.routes) == (two.0, two.1, &two.2.routes))
+        })
     }
 
     /// Whether everything that the other announces is announced here, with whatever attributes.
@@ -267,24 +271,28 @@ impl Layer {
     /// there can be one.
     #[must_use]
     pub fn disputable(&self) -> Self {
-        let mut content = Content::clone(&self.content);
-        for session in content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
-            session.routes.retain(|_, route| route.local_pref.is_some() || route.as_path_prepend.is_some());
-        }
-        Self { hosts: Arc::clone(&self.hosts), content: Arc::new(content) }
+        self.with_routes(|route| route.local_pref.is_some() || route.as_path_prepend.is_some())
     }
 
     /// The same sessions, with nothing to announce.
     #[must_use]
     pub fn without_routes(&self) -> Self {
-        let mute = |session: &Session| Session {
-            neighbor: session.neighbor.clone(),
-            bfd_profile: session.bfd_profile.clone(),
-            next_hop: session.next_hop.clone(),
-            routes: BTreeMap::new(),
+        self.with_routes(|_| false)
+    }
+
+    /// The same sessions, with the routes that have such attributes.
+    fn with_routes(&self, keep: impl Fn(&Attributes) -> bool) -> Self {
+        let session = |session: &Session| {
+            let routes = session.routes.iter().filter(|(_, route)| keep(route));
+            Session {
+                neighbor: session.neighbor.clone(),
+                bfd_profile: session.bfd_profile.clone(),
+                next_hop: session.next_hop.clone(),
+                routes: routes.map(|(prefix, route)| (*prefix, route.clone())).collect(),
+            }
         };
         let routers = self.content.routers.iter().map(|(vrf, router)| {
-            let sessions = router.sessions.iter().map(|(key, session)| (key.clone(), mute(session))).collect();
+            let sessions = router.sessions.iter().map(|(key, there)| (key.clone(), session(there))).collect();
             (vrf.clone(), Router { asn: router.asn, id: router.id.clone(), sessions })
         });
         let content = Content { routers: routers.collect(), bfd_profiles: self.content.bfd_profiles.clone() };

@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     finding::{Findings, Reason, list_of_nodes as list},
     hosts::Hosts,
-    layer::{Content, Layer, Session},
+    layer::Layer,
     others::Others,
     session::Sessions,
     world::{Kind, NOT_READY, ObjectName, ObjectRef, World},
@@ -94,12 +94,6 @@ fn alike(layout: &Layout) -> impl Iterator<Item = Vec<&Layer>> {
         }
     }
     alike.into_iter()
-}
-
-/// The sessions of an object: VRF, and address or interface.
-fn sessions(content: &Content) -> impl Iterator<Item = (&str, &str, &Session)> {
-    let routers = content.routers.iter();
-    routers.flat_map(|(vrf, router)| router.sessions.iter().map(move |(key, s)| (vrf.as_str(), key.as_str(), s)))
 }
 
 /// What is known of the sessions and prefixes of all hosts.
@@ -184,7 +178,7 @@ impl<'w> Daemons<'w> {
         let mut prefixes = Vec::new();
         for layers in alike(layout) {
             let Some(content) = layers.first().map(|layer| &layer.content) else { continue };
-            for (vrf, key, session) in sessions(content) {
+            for (vrf, key, session) in content.sessions() {
                 let (mut best, mut running) = (Progress::default(), Vec::new());
                 for layer in &layers {
                     let audience = audiences.entry((Arc::as_ptr(&layer.hosts), vrf, key));
@@ -205,7 +199,7 @@ impl<'w> Daemons<'w> {
         let mut nodes = Vec::new();
         for layers in alike(layout) {
             let Some(content) = layers.first().map(|layer| &layer.content) else { continue };
-            for (vrf, key, session) in sessions(content) {
+            for (vrf, key, session) in content.sessions() {
                 if session.routes.keys().any(|prefix| unknown.contains(prefix)) {
                     let is_up = |node: &&str| self.of_session(node, vrf, key) == Progress::Up;
                     nodes.extend(layers.iter().filter_map(|layer| self.nodes_of(layer).find(is_up)));

@@ -35,9 +35,9 @@ impl Shared {
 
 /// A number that equal contents have in common, and others mostly don't.
 fn digest(content: &Content) -> u64 {
-    let sessions = content.routers.values().flat_map(|router| &router.sessions);
-    let parts = sessions
-        .flat_map(|(key, session)| std::iter::once(hash_of(key)).chain(session.routes.keys().map(hash_of_prefix)));
+    let parts = content
+        .sessions()
+        .flat_map(|(_, key, session)| std::iter::once(hash_of(key)).chain(session.routes.keys().map(hash_of_prefix)));
     mix(0, parts)
 }
 

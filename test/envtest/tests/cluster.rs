@@ -159,7 +159,19 @@ impl Cluster {
 
     /// A condition of any object: status, reason, message.
     pub async fn condition(&self, kind: &str, name: &str, type_: &str) -> Result<(String, String, String), String> {
-        let json = self.0.kubectl(&["get", kind, name, "-o", "json"]).map_err(|error| error.to_string())?;
+        self.condition_in("default", kind, name, type_).await
+    }
+
+    /// The same in another namespace.
+    async fn condition_in(
+        &self,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+        type_: &str,
+    ) -> Result<(String, String, String), String> {
+        let get = ["get", kind, name, "--namespace", namespace, "-o", "json"];
+        let json = self.0.kubectl(&get).map_err(|error| error.to_string())?;
         let object: Value = serde_json::from_str(&json).unwrap();
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|c| c["type"] == type_).ok_or("no such condition yet")?;
@@ -172,9 +184,22 @@ impl Cluster {
 
     /// Waits for a condition to have a status and a reason; returns its message.
     pub async fn becomes(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> String {
+        self.becomes_in("default", kind, name, type_, status, reason).await
+    }
+
+    /// The same in another namespace.
+    pub async fn becomes_in(
+        &self,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
         let what = format!("{type_}={status} ({reason}) of {kind} {name}");
         wait::until(&what, async || {
-            let found = self.condition(kind, name, type_).await?;
+            let found = self.condition_in(namespace, kind, name, type_).await?;
             if found.0 == status && found.1 == reason { Ok(found.2) } else { Err(format!("{found:?}")) }
         })
         .await

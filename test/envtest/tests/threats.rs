@@ -82,18 +82,8 @@ impl Scene {
 
     /// Waits for a condition of a Service of Mallory's; returns its message.
     async fn becomes(&self, name: &str, type_: &str, status: &str, reason: &str) -> String {
-        wait::until(&format!("{type_}={status} ({reason}) of {name}"), async || {
-            let json = self.cluster.0.kubectl(&["get", "service", name, "-n", "mallory", "-o", "json"]);
-            let service: Value = serde_json::from_str(&json.map_err(|error| error.to_string())?).unwrap();
-            let conditions = service["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let found = conditions.iter().find(|c| c["type"] == format!("clarionlb.io/{type_}")).ok_or("none yet")?;
-            match found["status"] == status && found["reason"] == reason {
-                true => Ok(found["message"].as_str().unwrap().to_owned()),
-                false => Err(found.to_string()),
-            }
-        })
-        .await
-        .unwrap()
+        let type_ = format!("clarionlb.io/{type_}");
+        self.cluster.becomes_in("mallory", "service", name, &type_, status, reason).await
     }
 
     /// The victim has what it had.
