@@ -26,6 +26,8 @@ pub const DRAIN_ALL_ANNOTATION: &str = "clarionlb.io/drain-all";
 pub const DRAIN_ROUTES: &str = "routes";
 /// The same, and then the addresses of Services.
 pub const DRAIN_ADDRESSES: &str = "addresses";
+/// Annotation on the Lease: the configuration by this name may withdraw what it takes away. `clarion approve` writes it.
+pub const APPROVED_ANNOTATION: &str = "clarionlb.io/approved";
 /// Label on FRRConfigurations: which layer of the layout the object belongs to (`base`, `node` or `park`).
 pub const LAYER_LABEL: &str = "clarionlb.io/layer";
 /// Which part of the nodes of a class a base object of ours is for, where there are several.
@@ -43,8 +45,10 @@ pub const SUMMARY_ANNOTATION: &str = "clarionlb.io/summary";
 /// Annotation on FRRConfigurations: until when nodes announce that are being drained for a taint, as `host=time` pairs. A
 /// deadline that is written down here stays what it is, whoever leads.
 pub const DEADLINES_ANNOTATION: &str = "clarionlb.io/drained-hosts";
+/// Annotation on FRRConfigurations: what the object announces is not all asked for any more, and what is to be done about it.
+pub const HELD_ANNOTATION: &str = "clarionlb.io/held";
 /// Labels and annotations of FRRConfigurations of ours of which only Clarion decides whether they are there.
-pub const OURS_ALONE: [&str; 3] = [CELL_LABEL, SHARD_LABEL, DEADLINES_ANNOTATION];
+pub const OURS_ALONE: [&str; 4] = [CELL_LABEL, SHARD_LABEL, DEADLINES_ANNOTATION, HELD_ANNOTATION];
 /// Annotation on a Node: from this time (RFC 3339) on it announces nothing, and until then with GRACEFUL_SHUTDOWN (RFC 8326).
 pub const WITHDRAW_AT_ANNOTATION: &str = "clarionlb.io/withdraw-at";
 /// Node label, whatever its value: the Node takes no traffic from load balancers (KEP-1143).

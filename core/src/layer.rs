@@ -203,6 +203,13 @@ impl Content {
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
     }
+
+    /// Leaves routes to these prefixes alone.
+    pub fn retain_routes(&mut self, keep: impl Fn(&IpNet) -> bool) {
+        for session in self.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
+            session.routes.retain(|prefix, _| keep(prefix));
+        }
+    }
 }
 
 impl Layer {

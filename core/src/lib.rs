@@ -4,7 +4,7 @@
 //! [`World::now`]. The stages, each a function from plain values to plain values:
 //!
 //! ```text
-//! World -> config -> allocate -> hosts -> others -> session -> announce -> compose -> transition (beside others) -> report -> Plan
+//! World -> config -> allocate -> hosts -> others -> session -> announce -> compose (brake) -> transition (beside others) -> report -> Plan
 //! ```
 
 pub mod address_set;
@@ -13,6 +13,7 @@ pub mod allocate;
 mod annotation;
 mod announce;
 mod beside;
+mod brake;
 mod compose;
 pub mod config;
 pub mod endpoints;
@@ -30,6 +31,7 @@ mod transition;
 pub mod world;
 mod write;
 
+pub use brake::{Brake, Waiting, Withdrawal};
 pub use finding::{Finding, Findings, Reason, Severity};
 pub use hash::hash;
 pub use plan::{Plan, plan};

@@ -6,9 +6,11 @@ use std::{
 };
 
 use clarion_api::{Timestamp, names};
+use itertools::Itertools as _;
 
 use crate::{
     allocate, announce, beside,
+    brake::{self, Held, Stages, Waiting},
     compose::{self, Layout, Part, part_of},
     config,
     endpoints::Skews,
@@ -37,6 +39,8 @@ pub struct Plan {
     pub look_at: Vec<String>,
     /// How uneven the load of the endpoints of Local Services is.
     pub skews: Skews,
+    /// What waits for somebody to agree.
+    pub held: Option<Waiting>,
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
@@ -47,9 +51,24 @@ pub fn plan(world: &World) -> Plan {
     let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
     let hosts = hosts::hosts(world, &config, &mut findings);
     let others = Others::new(world, &hosts);
-    let sessions = session::sessions(world, &config, &hosts, &others, &mut findings);
-    let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
-    let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, &mut findings);
+    let compose = |held: &Held| {
+        let mut findings = Findings::default();
+        let sessions = session::sessions(world, &config, &hosts, &others, held, &mut findings);
+        let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+        let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, held, &mut findings);
+        (sessions, announcement, layout, findings)
+    };
+    let (mut sessions, mut announcement, mut layout, mut told) = compose(&Held::default());
+    let held = {
+        let (config, allocation, hosts, others) = (&config, &allocation, &hosts, &others);
+        brake::held(&Stages { world, config, allocation, hosts, others, sessions: &sessions }, &layout)
+    };
+    if let Some(held) = &held {
+        (sessions, announcement, layout, told) = compose(held);
+    }
+    let held = held.unwrap_or_default();
+    findings.append(told);
+    brake::tell(world, &config, &held, &mut findings);
     let deadlines = hosts.taint_deadlines();
     elsewhere(world, &config, &mut findings);
 
@@ -57,7 +76,7 @@ pub fn plan(world: &World) -> Plan {
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
         let beside = (&hosts, &others);
-        let configurations = configurations(world, &layout, beside, &deadlines, &mut unfinished);
+        let configurations = configurations(world, &layout, beside, &held, &deadlines, &mut unfinished);
         writes.extend(configurations.into_iter().map(Write::Configuration));
     }
     let daemons = Daemons::new(world, &hosts);
@@ -77,7 +96,8 @@ pub fn plan(world: &World) -> Plan {
     let due = due.chain(sessions.secrets.deadlines()).chain(allocation.deadlines(world.now));
     let wake = due.filter(|at| *at > world.now).min();
     let look_at = daemons.worth_a_look(&layout, &unconfirmed);
-    Plan { writes, fulfilled, findings, wake, look_at, skews: announcement.skews }
+    let held = held.waiting().cloned();
+    Plan { writes, fulfilled, findings, wake, look_at, skews: announcement.skews, held }
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.
@@ -118,6 +138,7 @@ fn configurations(
     world: &World,
     target: &Layout,
     (hosts, others): (&hosts::Hosts, &Others),
+    held: &Held,
     deadlines: &BTreeMap<&str, Timestamp>,
     unfinished: &mut BTreeSet<ObjectRef>,
 ) -> Vec<ConfigurationWrite> {
@@ -134,7 +155,7 @@ fn configurations(
             there.chain(intent.hosts.iter())
         })
         .collect();
-    let mut writing = Writing { target, deadlines, summaries: HashMap::new(), covers: HashMap::new() };
+    let mut writing = Writing { target, held, deadlines, summaries: HashMap::new(), covers: HashMap::new() };
     let mut writes = Vec::new();
     for (name, layer) in &next {
         let name = ObjectName::new(namespace, name);
@@ -154,6 +175,7 @@ fn configurations(
 /// Makes requests of what objects are to be.
 struct Writing<'p> {
     target: &'p Layout,
+    held: &'p Held,
     deadlines: &'p BTreeMap<&'p str, Timestamp>,
     /// What objects are for, in words, by what they say.
     summaries: HashMap<*const Content, String>,
@@ -177,7 +199,7 @@ impl Writing<'_> {
             return Some(ConfigurationWrite::Delete { name, precondition: Precondition::of(&known?.meta) });
         };
         let mut labels = self.labels(&name.name);
-        let mut annotations = self.annotations(layer);
+        let mut annotations = self.annotations(&name.name, layer);
         let Some(known) = known else {
             return Some(ConfigurationWrite::Create { name, labels, annotations, layer: layer.clone() });
         };
@@ -190,13 +212,21 @@ impl Writing<'_> {
         if labels == known.meta.labels && annotations == known.value.annotations && known.value.is_as_written(layer) {
             return None;
         }
-        let event = known.value.edited_by.as_ref().map(|by| Event {
+        let undone = known.value.edited_by.as_ref().map(|by| Event {
             warning: true,
             reason: Reason::Undone,
             message: format!(
                 "{by} changed this object, which is Clarion's; that is undone: write an FRRConfiguration of your own"
             ),
         });
+        let begins_to_wait = annotations.contains_key(names::HELD_ANNOTATION)
+            && !known.value.annotations.contains_key(names::HELD_ANNOTATION);
+        let waits = self.held.waiting().filter(|_| begins_to_wait).map(|waiting| Event {
+            warning: true,
+            reason: Reason::WithdrawalHeld,
+            message: waiting.withdrawals.iter().map(|withdrawal| withdrawal.message(waiting)).join("; "),
+        });
+        let event = undone.or(waits);
         let precondition = Precondition::of(&known.meta);
         let withdraws = self.withdraws(&known.value.layer, layer);
         Some(ConfigurationWrite::Update {
@@ -236,11 +266,15 @@ impl Writing<'_> {
         !is_for_all || !*self.covers.entry(pair).or_insert_with(|| new.content.covers(&old.content))
     }
 
-    fn annotations(&mut self, layer: &Layer) -> BTreeMap<String, String> {
+    fn annotations(&mut self, name: &str, layer: &Layer) -> BTreeMap<String, String> {
         let content = self.summaries.entry(Arc::as_ptr(&layer.content)).or_insert_with(|| layer.content.summary());
         let mut annotations = BTreeMap::from([(names::SUMMARY_ANNOTATION.to_owned(), layer.summary(content))]);
         let recorded = hosts::record(layer.hosts.iter().map(String::as_str), self.deadlines);
         annotations.extend(recorded.map(|text| (names::DEADLINES_ANNOTATION.to_owned(), text)));
+        // Once for each node: the first object of a class has its sessions.
+        let is_first = name.starts_with(names::BASE_PREFIX) && part_of(name).shard == 0;
+        let waiting = self.held.waiting().filter(|_| is_first && self.held.concerns(&layer.content));
+        annotations.extend(waiting.map(|waiting| (names::HELD_ANNOTATION.to_owned(), waiting.remedy())));
         annotations
     }
 }

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::{
     apply::{Apply, Queue, Writer},
     clock::Clock,
-    lead::{Leadership, Lost},
+    lead::{Leadership, Lost, lease::Asked},
     telemetry::{FindingsLog, Health, Metrics, Phase},
     watch::{self, Change, Watches},
 };
@@ -103,7 +103,7 @@ impl Loop {
         };
         let leadership = self.leadership.clone();
         let mut asked = leadership.asked();
-        state.drain_all(*asked.borrow_and_update());
+        state.asked(asked.borrow_and_update().clone());
         // A task of its own, so that no long plan delays it.
         let mut keep = tokio::spawn(async move { leadership.keep().await });
         let mut stop = stop;
@@ -151,7 +151,7 @@ impl Loop {
                 biased;
                 lost = &mut keep => return Err(lost.unwrap_or(Lost::Unwatched)),
                 () = &mut stop => break,
-                Ok(()) = asked.changed() => state.drain_all(*asked.borrow_and_update()),
+                Ok(()) = asked.changed() => state.asked(asked.borrow_and_update().clone()),
                 // Before changes, which may never end; each turn takes many of them.
                 outcome = queue.settled() => {
                     queue.take(outcome, &mut state.world);
@@ -205,7 +205,7 @@ impl Loop {
         }
         state.world.now = self.clock.now();
         queue.outdate();
-        let Plan { writes, fulfilled, findings, wake, look_at, skews } = plan(&state.world);
+        let Plan { writes, fulfilled, findings, wake, look_at, skews, held } = plan(&state.world);
         let took = now.elapsed();
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
@@ -217,6 +217,7 @@ impl Loop {
         });
         self.metrics.reported(&state.world);
         self.metrics.spread(&skews);
+        self.metrics.held(held.as_ref());
         state.due = wake;
         self.metrics.planned(took);
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
@@ -281,8 +282,15 @@ impl Loop {
 }
 
 impl State {
-    fn drain_all(&mut self, asked: Option<DrainAll>) {
-        match (self.world.drain_all, asked) {
+    fn asked(&mut self, Asked { drain_all, approved }: Asked) {
+        if self.world.approved != approved {
+            if let Some(plan) = &approved {
+                info!(plan, "agreed: what this configuration takes away is withdrawn");
+            }
+            self.world.approved = approved;
+            self.dirty();
+        }
+        match (self.world.drain_all, drain_all) {
             (_, Some(DrainAll::Routes)) => warn!("`clarion drain-all` was asked for: everything is withdrawn"),
             (_, Some(DrainAll::Addresses)) => {
                 warn!("`clarion drain-all` was asked for: everything is withdrawn, and Services lose their addresses");
@@ -290,7 +298,7 @@ impl State {
             (Some(_), None) => info!("`clarion drain-all` is undone"),
             (None, None) => return,
         }
-        self.world.drain_all = asked;
+        self.world.drain_all = drain_all;
         self.dirty();
     }
 

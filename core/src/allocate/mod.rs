@@ -109,6 +109,15 @@ impl<'a, 'w: 'a> Seated<'a, 'w> {
         self.change().map_or(&self.service.value.addresses, |change| &change.kept)
     }
 
+    /// The addresses that it has as far as it decides: those in its status that it keeps, or that only a pool takes away.
+    pub fn claimed(&self) -> impl Iterator<Item = IpAddr> {
+        let lost = || self.change().into_iter().flat_map(|change| &change.lost);
+        let taken =
+            move |address: &IpAddr| lost().any(|(lost, refusal)| lost == address && refusal.reason == Reason::Released);
+        let status = self.service.value.addresses.iter();
+        status.filter(move |address| self.kept().contains(address) || taken(address)).copied()
+    }
+
     /// The addresses that others have too.
     pub fn shared(&self) -> &'a [IpAddr] {
         self.change().map_or(&[], |change| &change.shared)

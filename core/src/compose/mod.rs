@@ -15,14 +15,13 @@ use std::collections::BTreeMap;
 use clarion_api::Timestamp;
 use ipnet::IpNet;
 
+pub use self::before::Before;
 pub use self::cut::{Bounds, Part, part_of};
-use self::{
-    before::{Before, Routes},
-    cut::Cut,
-};
+use self::{before::Routes, cut::Cut};
 use crate::{
     address_set::Family,
     announce::{Announcement, Request, Route},
+    brake::Held,
     config::{Advertisement, Config, Peer},
     finding::{Findings, Reason},
     hosts::Hosts,
@@ -41,6 +40,7 @@ pub fn compose(
     hosts: &Hosts,
     sessions: &Sessions,
     announcement: &Announcement,
+    held: &Held,
     findings: &mut Findings,
 ) -> Layout {
     let mut own: BTreeMap<usize, Vec<(&IpNet, &Route)>> = BTreeMap::new();
@@ -54,6 +54,7 @@ pub fn compose(
     for class in &sessions.classes {
         let name = cut::base_name(&class.identity);
         let mut draft = composer.draft(&name, class, announcement, &own);
+        held.put_back(class.held, class.hosts.iter(), &mut draft.base, &mut draft.overlays);
         composer.fuse(class, &mut draft);
         composer.linger(class, &announcement.addresses, &mut draft);
         cut.class(name, class, hosts, draft);

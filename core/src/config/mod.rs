@@ -10,6 +10,8 @@ mod selector;
 
 use std::collections::BTreeMap;
 
+use clarion_api::{RouterPeerSpec, peer::RouterPeerStatus};
+
 use crate::{
     finding::{Findings, Reason},
     world::{Custom, Kind, Object, ObjectRef, World},
@@ -49,6 +51,15 @@ pub fn check(world: &World, findings: &mut Findings) -> Config {
     });
     let reservations = read(&world.reservations, Kind::AddressReservation, findings, reservation::check);
     Config { pools, reservations, advertisements, peers, aliases }
+}
+
+/// The peers that would be valid if they were not suspended.
+pub fn suspended(world: &World) -> Vec<Peer> {
+    let suspended = |object: &Object<Custom<RouterPeerSpec, RouterPeerStatus>>| {
+        let spec = object.value.spec.as_ref().ok().filter(|spec| spec.suspend)?;
+        peer::check(world, object, &RouterPeerSpec { suspend: false, ..spec.clone() }, &mut Findings::default())
+    };
+    world.peers.iter().filter_map(suspended).collect()
 }
 
 /// Reads each object of a kind, from the oldest to the youngest, leaving out the unreadable and the invalid ones.

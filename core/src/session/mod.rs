@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use agree::{Agreed, Yielded};
 use negotiate::Negotiation;
-pub use secret::Secrets;
+pub use secret::{Secrets, is_unusable};
 
 use crate::{
+    brake::Held,
     config::{Config, Peer, Terms, selected},
     finding::{Findings, Reason},
     hosts::Hosts,
@@ -33,6 +34,8 @@ pub struct Class {
     pub announces: bool,
     /// What is announced is about to be withdrawn.
     pub draining: bool,
+    /// What is held of what the hosts have ([`Held::of`]).
+    pub held: Option<usize>,
     /// What sets this class apart from others: the peers and advertisements that pick nodes, and the objects of others that
     /// have a say in its sessions. It stays the same while nodes come and go, and while peers and advertisements for all
     /// nodes do.
@@ -61,7 +64,7 @@ impl Neighborship {
 /// The classes, and what is known of each peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sessions {
-    /// The classes that have a session.
+    /// The classes that have a session, or have one held.
     pub classes: Vec<Class>,
     /// Nodes by peer, in the order of the peers.
     pub nodes: Vec<usize>,
@@ -84,10 +87,19 @@ struct Signature {
     /// The same, because of what others have written.
     kept_out: Vec<usize>,
     advertisements: Vec<usize>,
+    /// What is held of what the hosts have.
+    held: Option<usize>,
 }
 
 /// Sorts hosts into classes.
-pub fn sessions(world: &World, config: &Config, hosts: &Hosts, others: &Others, findings: &mut Findings) -> Sessions {
+pub fn sessions(
+    world: &World,
+    config: &Config,
+    hosts: &Hosts,
+    others: &Others,
+    held: &Held,
+    findings: &mut Findings,
+) -> Sessions {
     let nodes = config.peers.iter().map(|peer| {
         let selected = world.nodes.iter().filter(|node| selected(&peer.nodes, &node.meta.labels)).count();
         if selected == 0 {
@@ -101,15 +113,17 @@ pub fn sessions(world: &World, config: &Config, hosts: &Hosts, others: &Others, 
     let mut negotiation = Negotiation::new(world, config, hosts, others);
     let mut members: BTreeMap<Signature, BTreeSet<usize>> = BTreeMap::new();
     for (index, host) in hosts.list.iter().enumerate() {
-        members.entry(negotiation.signature(index, host, findings)).or_default().insert(index);
+        let signature = negotiation.signature(index, host, held, findings);
+        members.entry(signature).or_default().insert(index);
     }
     sessions.kept_out = negotiation.tell(&sessions.nodes, findings);
     (sessions.agreed, sessions.secrets) = negotiation.outcome();
     for (signature, hosts, identity) in name(config, &sessions, members) {
         let accepted = compatible(config, &sessions, &signature.sessions, findings);
-        if !accepted.is_empty() {
-            let Signature { announces, draining, advertisements, .. } = signature;
-            sessions.classes.push(Class { hosts, sessions: accepted, advertisements, announces, draining, identity });
+        let Signature { announces, draining, advertisements, held, .. } = signature;
+        if !accepted.is_empty() || held.is_some() {
+            let class = Class { hosts, sessions: accepted, advertisements, announces, draining, held, identity };
+            sessions.classes.push(class);
         }
     }
     sessions

@@ -17,6 +17,7 @@ use super::{
     secret::{Password, Secrets},
 };
 use crate::{
+    brake::Held,
     config::{Config, Peer, Terms, selected},
     finding::{Findings, Reason, list_of_nodes},
     hosts::{Host, Hosts, Standing},
@@ -69,7 +70,7 @@ impl<'a, 'w> Negotiation<'a, 'w> {
     }
 
     /// What a host has in common with others of its class.
-    pub fn signature(&mut self, index: usize, host: &Host, findings: &mut Findings) -> Signature {
+    pub fn signature(&mut self, index: usize, host: &Host, held: &Held, findings: &mut Findings) -> Signature {
         let config = self.config;
         let (mut sessions, mut absent, mut kept_out) = (Vec::new(), Vec::new(), Vec::new());
         for (peer_index, peer) in config.peers.iter().enumerate() {
@@ -80,6 +81,9 @@ impl<'a, 'w> Negotiation<'a, 'w> {
                 absent.push(peer_index);
                 continue;
             };
+            if !held.admits(terms) {
+                continue;
+            }
             match self.session(peer_index, peer, overridden, terms, index, host) {
                 Some(session) => sessions.push(session),
                 None => kept_out.push(peer_index),
@@ -98,6 +102,7 @@ impl<'a, 'w> Negotiation<'a, 'w> {
             absent,
             kept_out,
             advertisements: advertisements.map(|(index, _)| index).collect(),
+            held: held.of(index),
         }
     }
 

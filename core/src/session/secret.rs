@@ -21,7 +21,7 @@ use crate::{
     finding::Reason,
     hosts::{Host, Hosts},
     others::Others,
-    world::{ObjectName, Outcome, World},
+    world::{Object, ObjectName, Outcome, Secret, World},
 };
 
 /// How long a daemon is given to complain, in seconds. It converts what it is given within milliseconds.
@@ -147,6 +147,17 @@ fn after(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
 }
 
+/// The Secret, if it is known which there are: `Some(None)` if it is missing.
+fn known<'w>(world: &'w World, name: &str) -> Option<Option<&'w Object<Secret>>> {
+    world.secrets.as_ref().map(|secrets| secrets.get(&ObjectName::new(world.frr_k8s_namespace(), name)))
+}
+
+/// Whether a Secret is missing, or the daemon of a host can't use it, as far as that is known.
+pub fn is_unusable(world: &World, host: &Host, name: &str) -> bool {
+    let is_missing = known(world, name).is_some_and(|secret| secret.is_none());
+    is_missing || host.nodes.iter().any(|node| complaint(world, &node.meta.name, name).is_some())
+}
+
 fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, others: &Others, carried: &Carried) -> Handling {
     let of_peer = |host: &Host| host.all(|labels| selected(&peer.nodes, labels));
     let candidates = || hosts.list.iter().enumerate().filter(|(_, host)| of_peer(host));
@@ -168,7 +179,7 @@ fn handling(world: &World, peer: &Peer, name: &str, hosts: &Hosts, others: &Othe
     let mut order: Vec<(usize, &Host)> = candidates().collect();
     order.sort_by_cached_key(|(index, host)| (!has(host), !is_well(host), *index));
     let first = order.into_iter().find(|(index, host)| can_try(*index, host));
-    let secret = world.secrets.as_ref().map(|s| s.get(&ObjectName::new(world.frr_k8s_namespace(), name)));
+    let secret = known(world, name);
     let version = secret.flatten().map(|secret| secret.meta.resource_version.to_string());
     let missing = secret.is_some_and(|secret| secret.is_none());
     let complaints = match missing {

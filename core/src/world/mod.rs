@@ -31,6 +31,7 @@ use clarion_api::{
 
 pub use crate::{
     address_set::Family,
+    brake::Brake,
     compose::Bounds,
     layer::{Attributes, Layer},
 };
@@ -143,6 +144,8 @@ pub struct Settings {
     pub drain_grace: i64,
     /// How large FRRConfigurations become before they are cut.
     pub bounds: Bounds,
+    /// How much an edit of the configuration may take from a router.
+    pub brake: Brake,
 }
 
 impl Default for Settings {
@@ -156,6 +159,7 @@ impl Default for Settings {
             drain_taints: Vec::new(),
             drain_grace: DRAIN_GRACE,
             bounds: Bounds::default(),
+            brake: Brake::default(),
         }
     }
 }
@@ -186,6 +190,8 @@ pub struct World {
     pub give_nothing: bool,
     /// Everything is to be withdrawn, and nothing given.
     pub drain_all: Option<DrainAll>,
+    /// The configuration that may take away what it does ([`crate::Waiting::plan`]).
+    pub approved: Option<String>,
     /// The cluster is OpenShift, of which FRR-K8s is a part that has to be enabled.
     pub is_openshift: bool,
     /// Whether FRR-K8s's CRDs are installed.

@@ -41,6 +41,13 @@ pub fn put<T: PartialEq>(collection: &mut Collection<T>, mut object: Object<T>) 
     collection.watched(object);
 }
 
+/// Puts an object in the place of another, as an edit of its spec does.
+pub fn edit_spec<T: PartialEq>(collection: &mut Collection<T>, mut object: Object<T>) {
+    let before = collection.get(&object.meta.name).and_then(|known| known.meta.generation);
+    object.meta.generation = Some(before.unwrap_or_default() + 1);
+    put(collection, object);
+}
+
 pub fn service(world: &mut World, name: &str, created: i64, families: &[Family]) {
     let value = Service {
         is_load_balancer: true,

@@ -4,6 +4,7 @@
 mod allocation;
 mod announcing;
 mod beside;
+mod brake;
 mod cells;
 mod cluster;
 mod combinations;

@@ -8,7 +8,7 @@ use std::{
 
 use clarion_api::{LoadBalancerAdvertisementSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    World,
+    Brake, World,
     admit::{self, Named, NodeConfig},
     plan, replay,
     world::{Bounds, Endpoint, Family, Object, ObjectName, Service, Taint},
@@ -40,6 +40,7 @@ enum Change {
     Advertisement(u8, Option<u8>),
     Peer(u8, Option<u8>),
     Time(u8),
+    Approved,
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -60,6 +61,7 @@ fn change() -> impl Strategy<Value = Change> {
         4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(a, spec)| Change::Advertisement(a, spec)),
         4 => (0..2_u8, prop::option::of(0..10_u8)).prop_map(|(p, spec)| Change::Peer(p, spec)),
         1 => (1..10_u8).prop_map(Change::Time),
+        2 => Just(Change::Approved),
     ]
 }
 
@@ -141,7 +143,7 @@ fn happen(world: &mut World, change: &Change) {
                 json!({"peers": ["p0"], "communities": ["unknown"]}),
             ];
             let spec = specs[usize::from(*spec)].clone();
-            put(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>(&format!("a{a}"), spec));
+            edit_spec(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>(&format!("a{a}"), spec));
         }
         Change::Peer(p, None) => remove(&mut world.peers, &ObjectName::cluster(format!("p{p}"))),
         Change::Peer(p, Some(choice)) => {
@@ -163,12 +165,13 @@ fn happen(world: &mut World, change: &Change) {
             ];
             let more = more[usize::from(*choice)].clone();
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            put(&mut world.peers, custom::<RouterPeerSpec, _>(&format!("p{p}"), spec));
+            edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>(&format!("p{p}"), spec));
         }
         Change::Time(seconds) => {
             let now = world.now.as_second() + i64::from(*seconds);
             world.now = Timestamp::from_second(now).unwrap();
         }
+        Change::Approved => world.approved = plan(world).held.map(|waiting| waiting.plan).or(world.approved.take()),
     }
 }
 
@@ -283,6 +286,13 @@ fn go_through_in_parts(rounds: impl IntoIterator<Item = Round>) -> Result<(), St
     go_on(world, rounds)
 }
 
+/// The same where every prefix that the configuration takes away waits.
+fn go_through_braked(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
+    let mut world = start();
+    world.settings.brake = Brake { share: 0, least: 1 };
+    go_on(world, rounds)
+}
+
 fn go_on(mut world: World, rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
     settle(&mut world);
     for (changes, order, at_once) in rounds {
@@ -361,5 +371,12 @@ proptest! {
         rounds in prop::collection::vec((prop::collection::vec(change(), 1..4), any::<u64>(), 1..4_usize), 1..6),
     ) {
         go_through_in_parts(rounds).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn nothing_is_missing_while_something_waits(
+        rounds in prop::collection::vec((prop::collection::vec(change(), 1..4), any::<u64>(), 1..4_usize), 1..6),
+    ) {
+        go_through_braked(rounds).map_err(TestCaseError::fail)?;
     }
 }

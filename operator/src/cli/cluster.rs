@@ -11,7 +11,10 @@ use super::{
     manifests::{self, Manifests, Other},
     serving::Serving,
 };
-use crate::{lead::lease, watch};
+use crate::{
+    lead::lease::{self, Asked},
+    watch,
+};
 
 /// Where the objects are that a command looks at.
 #[derive(Debug, Args)]
@@ -74,8 +77,9 @@ impl Source {
             let client = client().await?;
             // Who may not see the Lease does not see what it asks for either.
             let (world, leases) = tokio::join!(watch::snapshot(&client, self.serving.settings()), lease::all(&client));
-            let drain_all = leases.unwrap_or_default().iter().find_map(lease::drain_all);
-            Ok::<_, Error>(World { drain_all, ..world? })
+            let asked = leases.unwrap_or_default().iter().map(lease::asked).find(|asked| *asked != Asked::default());
+            let Asked { drain_all, approved } = asked.unwrap_or_default();
+            Ok::<_, Error>(World { drain_all, approved, ..world? })
         })??;
         Ok(self.set(world))
     }

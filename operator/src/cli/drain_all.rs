@@ -5,22 +5,17 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clarion_api::{frr::FRRConfiguration, names};
 use clarion_core::world::Service;
-use itertools::Itertools as _;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{
-    Api, Client,
-    api::{ListParams, Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Api, Client, api::ListParams};
 
 use super::{
     cluster, duration,
-    explain::object_name,
+    lease::{self, OperatorLease},
     output::{count, few},
     program,
 };
 use crate::{
-    lead::lease::{self, Seen},
+    lead::lease::{Seen, holder, name},
     watch::Watched,
 };
 
@@ -40,9 +35,8 @@ pub struct DrainAll {
     /// Write nothing; print what would be withdrawn
     #[arg(long, conflicts_with = "undo")]
     dry_run: bool,
-    /// The operator's Lease, if there are several
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    lease: Option<String>,
+    #[command(flatten)]
+    lease: OperatorLease,
     /// How long to wait at most, in seconds (`30s`) or minutes
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::timeout)]
     timeout: Duration,
@@ -54,18 +48,10 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[error("{0} can't be listed: {1}")]
     List(&'static str, kube::Error),
-    #[error(
-        "there is no Lease of Clarion in this cluster: it was never installed, its namespace is gone, or somebody \
-         deleted the Lease a moment ago, upon which it comes back. What is left of its \
-         FRRConfigurations: {REMAINS}"
-    )]
-    NoLease,
-    #[error("there is no Lease {0} of Clarion: there are {1}")]
-    OtherLease(String, String),
-    #[error("there are several Leases of Clarion: {0}; say which one is meant with --lease")]
-    Several(String),
-    #[error("the Lease {0} can't be changed: {1}")]
-    Write(String, kube::Error),
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    #[error("{0}. What is left of its FRRConfigurations: {REMAINS}")]
+    NoLease(lease::Error),
     #[error(
         "no operator holds the Lease {0}, so nobody withdraws anything, and nobody announces it again either. Start the operator; or \
          withdraw all with: {REMAINS}"
@@ -102,21 +88,15 @@ impl DrainAll {
             return Ok(());
         }
         let lease = self.lease(&client).await?;
-        let name = lease::name(&lease);
-        if !self.undo && lease::holder(&lease).is_empty() {
-            return Err(Error::Stopped(name));
+        if !self.undo && holder(&lease).is_empty() {
+            return Err(Error::Stopped(name(&lease)));
         }
         let asked = match (self.undo, self.release_addresses) {
             (true, _) => None,
             (false, false) => Some(names::DRAIN_ROUTES),
             (false, true) => Some(names::DRAIN_ADDRESSES),
         };
-        let metadata = &lease.metadata;
-        let api: Api<Lease> = Api::namespaced(client.clone(), metadata.namespace.as_deref().unwrap_or_default());
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {names::DRAIN_ALL_ANNOTATION: asked}}}));
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patched = api.patch(metadata.name.as_deref().unwrap_or_default(), &parameters, &patch).await;
-        patched.map_err(|error| Error::Write(name, error))?;
+        lease::ask(&client, &lease, names::DRAIN_ALL_ANNOTATION, asked, FIELD_MANAGER).await?;
         let program = program::name();
         if self.undo {
             println!("Clarion announces everything again in a few seconds. {program} status");
@@ -131,19 +111,11 @@ impl DrainAll {
         Ok(())
     }
 
-    /// The Lease of the operator.
     async fn lease(&self, client: &Client) -> Result<Lease, Error> {
-        let leases = lease::all(client).await.map_err(|error| Error::List("Leases", error))?;
-        let found = leases.iter().map(lease::name).join(", ");
-        let wanted = self.lease.as_deref().map(|name| object_name(name).to_string());
-        let mut fitting =
-            leases.into_iter().filter(|lease| wanted.as_ref().is_none_or(|name| *name == lease::name(lease)));
-        match (fitting.next(), fitting.next(), wanted) {
-            (Some(lease), None, _) => Ok(lease),
-            (Some(_), Some(_), _) => Err(Error::Several(found)),
-            (None, _, Some(wanted)) if !found.is_empty() => Err(Error::OtherLease(wanted, found)),
-            (None, ..) => Err(Error::NoLease),
-        }
+        self.lease.find(client).await.map_err(|error| match error {
+            lease::Error::None => Error::NoLease(error),
+            other => Error::Lease(other),
+        })
     }
 
     /// Waits until nothing is left.
@@ -156,7 +128,7 @@ impl DrainAll {
             }
             let lease = self.lease(client).await?;
             if !seen.is_held(&lease, Duration::ZERO) {
-                return Err(Error::Stopped(lease::name(&lease)));
+                return Err(Error::Stopped(name(&lease)));
             }
             let text = remains.to_string();
             if Instant::now() >= end {

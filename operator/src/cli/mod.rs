@@ -1,6 +1,7 @@
 //! The command line.
 
 mod addresses;
+mod approve;
 mod check;
 mod cluster;
 mod complete;
@@ -15,6 +16,7 @@ mod findings;
 mod frr;
 mod graph;
 mod import;
+mod lease;
 mod man;
 mod manifests;
 mod neighbor;
@@ -66,6 +68,7 @@ enum Command {
     Release(release::Release),
     Yield(yielding::Yield),
     DrainAll(drain_all::DrainAll),
+    Approve(approve::Approve),
     Import(import::Import),
     SupportBundle(support_bundle::SupportBundle),
     /// Print the CustomResourceDefinitions
@@ -102,6 +105,8 @@ enum Error {
     Yield(#[from] yielding::Error),
     #[error(transparent)]
     DrainAll(#[from] drain_all::Error),
+    #[error(transparent)]
+    Approve(#[from] approve::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
     #[error(transparent)]
@@ -167,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Release(release) => done(release.execute().map_err(Error::from)),
         Command::Yield(yielding) => done(yielding.execute().map_err(Error::from)),
         Command::DrainAll(drain) => done(drain.execute().map_err(Error::from)),
+        Command::Approve(approve) => done(approve.execute().map_err(Error::from)),
         Command::Import(import) => done(import.execute().map_err(Error::from)),
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),

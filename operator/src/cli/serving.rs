@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use clarion_api::names;
-use clarion_core::world::{Bounds, Settings};
+use clarion_core::{
+    Brake,
+    world::{Bounds, Settings},
+};
 
 use super::duration;
 
@@ -33,6 +36,13 @@ pub struct Serving {
     /// How long a node with such a taint goes on to announce, with GRACEFUL_SHUTDOWN, in seconds (`30s`) or minutes
     #[arg(long, env = "CLARION_DRAIN_GRACE", value_name = "DURATION", default_value = "30s", value_parser = drain_grace)]
     drain_grace: Duration,
+    /// An edit of the configuration that would take more than this share, in percent, of what is announced to a router waits for
+    /// `clarion approve`; with 100 none does
+    #[arg(long, env = "CLARION_BRAKE_SHARE", value_name = "PERCENT", default_value_t = Brake::default().share, value_parser = clap::value_parser!(u8).range(0..=100))]
+    brake_share: u8,
+    /// Fewer prefixes than so many never wait
+    #[arg(long, env = "CLARION_BRAKE_LEAST", value_name = "NUMBER", default_value_t = Brake::default().least)]
+    brake_least: usize,
 }
 
 /// Whole seconds, at most a day: `30s` or `5m`.
@@ -68,6 +78,7 @@ impl Serving {
             drain_taints: self.drain_taints.clone(),
             drain_grace: i64::try_from(self.drain_grace.as_secs()).unwrap_or(i64::MAX),
             bounds: Bounds::default(),
+            brake: Brake { share: self.brake_share, least: self.brake_least.max(1) },
         }
     }
 }

@@ -47,8 +47,23 @@ pub fn name(lease: &Lease) -> String {
     format!("{}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-/// Whether its holder is asked to withdraw everything ([`names::DRAIN_ALL_ANNOTATION`]).
-pub fn drain_all(lease: &Lease) -> Option<DrainAll> {
+/// What people ask of its holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// To withdraw everything ([`names::DRAIN_ALL_ANNOTATION`]).
+    pub drain_all: Option<DrainAll>,
+    /// To withdraw what this configuration takes away ([`names::APPROVED_ANNOTATION`]).
+    pub approved: Option<String>,
+}
+
+/// What people ask of its holder.
+pub fn asked(lease: &Lease) -> Asked {
+    let annotations = lease.metadata.annotations.as_ref();
+    let approved = annotations.and_then(|annotations| annotations.get(names::APPROVED_ANNOTATION)).cloned();
+    Asked { drain_all: drain_all(lease), approved }
+}
+
+fn drain_all(lease: &Lease) -> Option<DrainAll> {
     let asked = lease.metadata.annotations.as_ref()?.get(names::DRAIN_ALL_ANNOTATION)?;
     match asked.as_str() {
         names::DRAIN_ROUTES => Some(DrainAll::Routes),

@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use clarion_core::world::DrainAll;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use tokio::{
@@ -26,7 +25,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::lease::Seen;
+use self::lease::{Asked, Seen};
 use crate::clock::Clock;
 
 /// How long after its timeout a write may still take effect: the API server does not call back what it has sent to etcd.
@@ -91,7 +90,7 @@ pub struct Leadership {
     /// Up to when this process may write.
     until: Arc<Mutex<Instant>>,
     /// What the Lease asks of its holder.
-    asked: Arc<watch::Sender<Option<DrainAll>>>,
+    asked: Arc<watch::Sender<Asked>>,
 }
 
 /// The Lease is lost.
@@ -161,7 +160,7 @@ pub async fn acquire(
             Ok(Attempt::Got(lease, takeover)) => {
                 info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
                 let until = Arc::new(Mutex::new(started + terms.renew_within()));
-                let asked = Arc::new(watch::Sender::new(lease::drain_all(&lease)));
+                let asked = Arc::new(watch::Sender::new(lease::asked(&lease)));
                 let (client, terms, clock) = (client.clone(), terms.clone(), clock.clone());
                 return (Leadership { client, terms, clock, until, asked }, takeover);
             }
@@ -309,7 +308,7 @@ impl Leadership {
     }
 
     /// What the Lease asks of its holder, from now on.
-    pub fn asked(&self) -> watch::Receiver<Option<DrainAll>> {
+    pub fn asked(&self) -> watch::Receiver<Asked> {
         self.asked.subscribe()
     }
 
@@ -356,8 +355,12 @@ impl Leadership {
             return Ok(Some(holder.to_owned()));
         }
         lease::write(&self.client, &self.terms, Some(&lease), Some(holder), self.clock.now()).await?;
-        let asked = lease::drain_all(&lease);
-        self.asked.send_if_modified(|known| std::mem::replace(known, asked) != asked);
+        let asked = lease::asked(&lease);
+        self.asked.send_if_modified(|known| {
+            let differs = *known != asked;
+            *known = asked;
+            differs
+        });
         Ok(None)
     }
 

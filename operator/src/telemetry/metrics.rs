@@ -6,7 +6,7 @@ use std::{
 };
 
 use clarion_core::{
-    World,
+    Waiting, World,
     endpoints::Skews,
     world::{Kind, NodeState},
 };
@@ -39,6 +39,7 @@ pub struct Metrics {
     events: Family<Label, Counter>,
     local_services: Family<Label, Gauge>,
     greatest_skew: Gauge<f64, AtomicU64>,
+    held: Gauge,
 }
 
 /// From 100 µs to 13 s, doubling.
@@ -117,6 +118,12 @@ impl Metrics {
             "How many times its even share of the connections the busiest endpoint of any Service gets; 0 without such Services",
             greatest_skew.clone(),
         );
+        let held = Gauge::default();
+        registry.register(
+            "withdrawals_held",
+            "Prefixes that would be withdrawn from routers, each counted once a router, and wait for somebody to agree",
+            held.clone(),
+        );
         Self {
             registry: Arc::new(Mutex::new(registry)),
             plans,
@@ -131,6 +138,7 @@ impl Metrics {
             events,
             local_services,
             greatest_skew,
+            held,
         }
     }
 
@@ -177,6 +185,12 @@ impl Metrics {
             self.local_services.get_or_create(&[("skew", *range)]).set(services);
         }
         self.greatest_skew.set(skews.greatest);
+    }
+
+    /// What waits for somebody to agree now.
+    pub fn held(&self, waiting: Option<&Waiting>) {
+        let prefixes: usize = waiting.into_iter().flat_map(|w| &w.withdrawals).map(|w| w.prefixes.len()).sum();
+        self.held.set(i64::try_from(prefixes).unwrap_or(i64::MAX));
     }
 
     /// An FRRNodeState was asked for.

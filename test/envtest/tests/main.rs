@@ -12,6 +12,7 @@ mod admit;
 mod allocation;
 mod bad_inputs;
 mod beside;
+mod brake;
 mod cells;
 mod closed_loop;
 mod cluster;
