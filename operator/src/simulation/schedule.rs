@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clarion_core::world::{Bounds, Settings};
+use clarion_core::{
+    Brake,
+    world::{Bounds, Settings},
+};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::{
@@ -68,6 +71,7 @@ impl Replica {
             settings: Settings {
                 // So that a few Services are as many as thousands.
                 bounds: Bounds { cell_load: 8, shard_prefixes: 2, shard_entries: 64 },
+                brake: Brake { share: 0, least: 1 },
                 ..Settings::default()
             },
             reader: link.client(),
@@ -101,6 +105,8 @@ pub struct Cluster {
     pool: &'static str,
     /// Parameters of the session change; else users have objects with the session, which must agree on them.
     edits_peer: bool,
+    /// Kinds of which somebody has deleted the only object.
+    slips: BTreeSet<&'static str>,
     tally: Tally,
 }
 
@@ -148,7 +154,7 @@ impl Cluster {
         let store = Store::new(epoch, Judge::new(epoch));
         store.apply("namespaces", json!({"metadata": {"name": "default"}}));
         store.apply("loadbalancerpools", pool("first"));
-        store.apply("loadbalanceradvertisements", json!({"metadata": {"name": "all"}, "spec": {}}));
+        store.apply("loadbalanceradvertisements", advertisement());
         store.apply("routerpeers", peer(HOLD_TIME));
         let mut this = Self {
             epoch,
@@ -160,6 +166,7 @@ impl Cluster {
             nodes: BTreeSet::new(),
             pool: "first",
             edits_peer: seed.is_multiple_of(2),
+            slips: BTreeSet::new(),
             tally: Tally::default(),
         };
         (0..NODES).for_each(|node| this.add_node(node));
@@ -276,6 +283,10 @@ impl Cluster {
             }
             84..87 => self.store.apply("frrconfigurations", receiving()),
             87..90 => self.store.remove("frrconfigurations", "frr-k8s-system", "receiving"),
+            // By a slip, which is undone in the end.
+            90..92 => self.slip("loadbalanceradvertisements", "all"),
+            92..93 if self.edits_peer => self.slip("routerpeers", "tor"),
+            93..94 => self.undo_slips(),
             94..96 if self.edits_peer => self.store.apply("frrconfigurations", at_odds(node)),
             96..98 if self.edits_peer => self.store.remove("frrconfigurations", "frr-k8s-system", AT_ODDS),
             _ => {}
@@ -371,10 +382,23 @@ impl Cluster {
         }
     }
 
+    fn slip(&mut self, plural: &'static str, name: &str) {
+        self.note(&format!("somebody deletes {name} by a slip"));
+        self.store.remove(plural, "", name);
+        self.slips.insert(plural);
+    }
+
+    fn undo_slips(&mut self) {
+        for plural in std::mem::take(&mut self.slips) {
+            self.store.apply(plural, if plural == "routerpeers" { peer(HOLD_TIME) } else { advertisement() });
+        }
+    }
+
     /// Nothing goes wrong any more, until everything is as it is wanted.
     async fn come_to_rest(&mut self) -> Result<(), Broken> {
         self.replicas.iter().for_each(|replica| replica.link.set(Weather::FAIR));
         self.note("nothing goes wrong any more");
+        self.undo_slips();
         let until = Instant::now() + PATIENCE;
         // What was under way to somebody has arrived then.
         self.pass(LAG).await;
@@ -425,6 +449,10 @@ impl Cluster {
 
 fn pool(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"addresses": ["198.51.100.0/28"]}})
+}
+
+fn advertisement() -> Value {
+    json!({"metadata": {"name": "all"}, "spec": {}})
 }
 
 fn peer(hold_time: &str) -> Value {

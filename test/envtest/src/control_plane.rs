@@ -354,6 +354,8 @@ fn etcd(tools: &Path, directory: &Path, port: u16) -> Result<Process, Error> {
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
         "--unsafe-no-fsync".to_owned(),
+        // Of 100,000 Services a few versions each have more than the 2 GiB that are the default.
+        "--quota-backend-bytes=8589934592".to_owned(),
         "--log-level=warn".to_owned(),
     ];
     Process::start("etcd", &directory.join("etcd.log"), tools.join("etcd"), arguments, NO_ENVIRONMENT)
@@ -377,7 +379,8 @@ fn api_server(tools: &Path, directory: &Path, port: u16, etcd_port: u16) -> Resu
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-account-key-file={}", file("accounts.pub")),
-        "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".to_owned(),
+        // Kubernetes 1.31 writes a bit for each of these with each Service.
+        "--service-cluster-ip-range=10.96.0.0/14,fd00:10:96::/112".to_owned(),
         // Nobody makes ServiceAccounts here.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
