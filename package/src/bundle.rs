@@ -9,10 +9,11 @@ use crate::{
 };
 
 /// What of `config/` goes beside the CSV; the rest is in it, or is made by OLM.
-const BESIDE: [(&str, &str); 4] = [
+const BESIDE: [(&str, &str); 5] = [
     ("Service", "clarion-metrics"),
     ("ClusterRole", "clarion-viewer"),
     ("ClusterRole", "clarion-editor"),
+    ("ClusterRole", "clarion-metrics-reader"),
     ("PodDisruptionBudget", "clarion"),
 ];
 

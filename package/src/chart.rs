@@ -37,6 +37,7 @@ pub fn add(source: &Source, files: &mut Files) -> Result<(), Error> {
     add("operator-rules.yaml", yaml::text(&rules("clarion")?)?);
     add("viewer-rules.yaml", yaml::text(&rules("clarion-viewer")?)?);
     add("editor-rules.yaml", yaml::text(&rules("clarion-editor")?)?);
+    add("metrics-reader-rules.yaml", yaml::text(&rules("clarion-metrics-reader")?)?);
     let of = |component, kind, pointer| component_part(source, component, kind, pointer);
     add("password-secrets-rules.yaml", yaml::text(&of("password-secrets", "Role", "/rules")?)?);
     add("frr-k8s-pods-rules.yaml", yaml::text(&of("frr-k8s-pods", "Role", "/rules")?)?);

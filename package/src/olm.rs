@@ -234,6 +234,7 @@ fn installer_rules(source: &Source) -> Result<Vec<Value>, Error> {
         ("Role", "clarion"),
         ("ClusterRole", "clarion-viewer"),
         ("ClusterRole", "clarion-editor"),
+        ("ClusterRole", "clarion-metrics-reader"),
     ];
     for (kind, name) in held {
         rules.extend(part(source.object(kind, name)?, "/rules").as_array().cloned().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! `clarion run`
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use kube::Client;
@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     lead::{Lost, Terms},
     process::Process,
-    telemetry::{self, Health, LogFormat, Metrics},
+    telemetry::{self, Endpoints, Files, Health, LogFormat, Metrics},
 };
 
 #[derive(Debug, Args)]
@@ -28,9 +28,22 @@ pub struct Run {
     /// How long others keep off after a renewal of the Lease, in seconds (`15s`); every write times out before that
     #[arg(long, env = "CLARION_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = lease_duration)]
     lease_duration: Duration,
-    /// Where metrics are served
-    #[arg(long, env = "CLARION_METRICS_ADDR", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
-    metrics_addr: SocketAddr,
+    /// Where metrics are served; may be given several times. On a loopback address in plain HTTP; on any other over TLS, to
+    /// who shows a token with the right to get `/metrics`
+    #[arg(
+        long,
+        env = "CLARION_METRICS_ADDR",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9090"
+    )]
+    metrics_addr: Vec<SocketAddr>,
+    /// The certificate for metrics over TLS, in PEM, read anew when it changes; made at the start if not given
+    #[arg(long, env = "CLARION_METRICS_CERTIFICATE", value_name = "FILE", requires = "metrics_key")]
+    metrics_certificate: Option<PathBuf>,
+    /// The private key of that certificate, in PEM
+    #[arg(long, env = "CLARION_METRICS_KEY", value_name = "FILE", requires = "metrics_certificate")]
+    metrics_key: Option<PathBuf>,
     /// Where probes are answered
     #[arg(long, env = "CLARION_HEALTH_ADDR", value_name = "ADDRESS", default_value = "[::]:8080")]
     health_addr: SocketAddr,
@@ -51,8 +64,8 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[error("the client for the API server can't be set up: {0}")]
     Client(#[from] kube::Error),
-    #[error("{0} can't be listened on: {1}; choose others with --health-addr and --metrics-addr")]
-    Listen(String, std::io::Error),
+    #[error(transparent)]
+    Endpoints(#[from] telemetry::Error),
     #[error("the process can't be set up: {0}")]
     Process(#[from] std::io::Error),
     #[error(transparent)]
@@ -92,9 +105,7 @@ impl Run {
             duration: self.lease_duration,
         };
         let (health, metrics) = (Health::new(), Metrics::new());
-        telemetry::serve(health.clone(), metrics.clone(), self.health_addr, self.metrics_addr)
-            .await
-            .map_err(|error| Error::Listen(format!("{} or {}", self.health_addr, self.metrics_addr), error))?;
+        self.endpoints().serve(health.clone(), metrics.clone(), writer.clone()).await?;
         info!(version = BUILD.version, commit = BUILD.commit, api = %config.cluster_url, identity = terms.identity, "starting");
 
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -115,6 +126,15 @@ impl Run {
             metrics,
         };
         Ok(process.run(Box::pin(stop)).await?)
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        let files = self.metrics_certificate.clone().zip(self.metrics_key.clone());
+        Endpoints {
+            probes: self.health_addr,
+            metrics: self.metrics_addr.clone(),
+            certificate: files.map(|(certificate, key)| Files { certificate, key }),
+        }
     }
 }
 

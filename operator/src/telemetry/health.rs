@@ -2,16 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{Router, http::StatusCode, routing::get};
 use clarion_core::world::Kind;
-use tokio::{net::TcpListener, time::Instant};
-
-use super::Metrics;
+use tokio::time::Instant;
 
 /// The loop turns at least this often; without, the process is taken for stuck.
 const STUCK: Duration = Duration::from_secs(60);
@@ -67,25 +64,15 @@ impl Health {
             }
         }
     }
-}
 
-/// Serves probes and metrics, on one address or two, until the process ends.
-pub async fn serve(health: Health, metrics: Metrics, probes: SocketAddr, scrapes: SocketAddr) -> std::io::Result<()> {
-    let (live, ready, started) = (health.clone(), health.clone(), health);
-    let mut routes = Router::new()
-        .route("/livez", get(async move || live.live()))
-        .route("/readyz", get(async move || ready.ready()))
-        .route("/startupz", get(async move || started.live()));
-    let scrape = Router::new().route("/metrics", get(async move || metrics.text()));
-    if probes == scrapes {
-        routes = routes.merge(scrape);
-    } else {
-        let listener = TcpListener::bind(scrapes).await?;
-        tokio::spawn(async move { axum::serve(listener, scrape).await });
+    /// The paths that probes ask for.
+    pub fn routes(&self) -> Router {
+        let (live, ready, started) = (self.clone(), self.clone(), self.clone());
+        Router::new()
+            .route("/livez", get(async move || live.live()))
+            .route("/readyz", get(async move || ready.ready()))
+            .route("/startupz", get(async move || started.live()))
     }
-    let listener = TcpListener::bind(probes).await?;
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Logs, metrics and health.
 
+mod endpoints;
 mod findings;
 mod health;
 mod metrics;
+mod scrape;
 
 use std::io::IsTerminal as _;
 
+pub use endpoints::{Endpoints, Error};
 pub use findings::FindingsLog;
-pub use health::{Health, Phase, serve};
+pub use health::{Health, Phase};
 pub use metrics::Metrics;
+pub use scrape::Files;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -34,8 +34,13 @@ tolerations: [{key: node-role.kubernetes.io/control-plane, operator: Exists, eff
 affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Exists}]}]}}}
 terminationGracePeriodSeconds: 60
 podDisruptionBudget: {maxUnavailable: "50%"}
-serviceMonitor: {enabled: true, interval: 1m, labels: {release: prometheus}}
-podMonitor: {enabled: true, labels: {release: prometheus}}
+metrics: {tlsSecret: clarion-metrics}
+serviceMonitor:
+  enabled: true
+  interval: 1m
+  labels: {release: prometheus}
+  tlsConfig: {serverName: clarion-metrics.clarion-system.svc, ca: {secret: {name: clarion-metrics, key: ca.crt}}}
+podMonitor: {enabled: true, labels: {release: prometheus}, tokenSecret: {name: scraper, key: token}}
 prometheusRule: {enabled: true, labels: {release: prometheus}}
 dashboards: {enabled: true, labels: {grafana_dashboard: "yes"}}
 networkPolicy: {enabled: true, metricsFrom: [{podSelector: {matchLabels: {app: prometheus}}}], apiServerPorts: [6443]}
@@ -82,6 +87,8 @@ fn every_setting_arrives() {
         ("CLARION_LEASE_DURATION", "30s"),
         ("CLARION_MAX_IN_FLIGHT", "8"),
         ("CLARION_LOG_FORMAT", "text"),
+        ("CLARION_METRICS_CERTIFICATE", "/etc/clarion/metrics/tls.crt"),
+        ("CLARION_METRICS_KEY", "/etc/clarion/metrics/tls.key"),
         ("RUST_LOG", "info,clarion=debug,kube_client=off"),
         ("EXTRA", "1"),
     ] {
@@ -91,6 +98,8 @@ fn every_setting_arrives() {
     assert_eq!(container["resources"]["limits"]["memory"], "512Mi", "what is not set has its default");
     for (pointer, value) in [
         ("/priorityClassName", "system-node-critical"),
+        ("/containers/0/volumeMounts/0/mountPath", "/etc/clarion/metrics"),
+        ("/volumes/0/secret/secretName", "clarion-metrics"),
         ("/imagePullSecrets/0/name", "pull"),
         ("/topologySpreadConstraints/0/whenUnsatisfiable", "DoNotSchedule"),
         ("/nodeSelector/kubernetes.io~1os", "linux"),
@@ -109,6 +118,18 @@ fn every_setting_arrives() {
         assert_eq!(role["metadata"]["namespace"], "metallb-system");
     }
     let network = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    let endpoint = |kind: &str, field: &str| {
+        let monitor = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        let endpoint = monitor["spec"][field][0].clone();
+        assert_eq!((&endpoint["scheme"], &endpoint["port"]), (&"https".into(), &"metrics".into()), "{endpoint}");
+        endpoint
+    };
+    let by_service = endpoint("ServiceMonitor", "endpoints");
+    assert!(by_service["tlsConfig"]["insecureSkipVerify"].is_null(), "who names an issuer has it checked");
+    assert_eq!(by_service["tlsConfig"]["ca"]["secret"]["key"], "ca.crt");
+    let by_pod = endpoint("PodMonitor", "podMetricsEndpoints");
+    assert_eq!(by_pod["authorization"]["credentials"]["name"], "scraper");
+    assert_eq!(by_pod["tlsConfig"]["insecureSkipVerify"], true);
     assert_eq!(
         network["spec"]["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"],
         "it is about our Pods alone"
@@ -145,6 +166,8 @@ fn every_variable_is_one_that_the_operator_reads() {
 #[case("log.format=xml")]
 #[case("deletionPolicy.enable=true")]
 #[case("networkPolicy.apiServerPorts={70000}")]
+#[case("metrics.tlsSecret=Not A Name")]
+#[case("serviceMonitor.tlsConfig.insecure=true")]
 fn unknown_and_wrong_values_are_refused(#[case] setting: &str) {
     let output = run("helm", &["template", "clarion", "charts/clarion", "--set", setting]);
     assert!(!output.status.success(), "{setting} is accepted");

@@ -15,6 +15,7 @@ mod metallb;
 mod operator;
 mod process;
 mod proxy;
+mod scrape;
 mod tools;
 pub mod wait;
 mod webhook;
@@ -30,6 +31,7 @@ pub use metallb::MetalLb;
 pub use operator::Operator;
 pub use process::{Memory, Process};
 pub use proxy::{Action, Proxy};
+pub use scrape::Scrape;
 pub use tools::{repository, target, tools};
 pub use webhook::Webhook;
 

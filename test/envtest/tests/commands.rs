@@ -230,7 +230,15 @@ async fn a_support_bundle_has_everything_but_secrets() {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tor", "namespace": "frr-k8s-system"},
         "type": "kubernetes.io/basic-auth", "stringData": {"username": "", "password": "hunter2"},
     }));
-    cluster.0.apply(&[theirs, secret]).await.unwrap();
+    // It never runs here, so there is no log.
+    let pod = object(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "clarion-1", "labels": {"app.kubernetes.io/name": "clarion"}},
+        "spec": {"containers": [
+            {"name": "clarion", "image": "clarion", "ports": [{"name": "metrics-local", "containerPort": 9091}]},
+        ]},
+    }));
+    cluster.0.apply(&[theirs, secret, pod]).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bundle.tar.gz");
     let (status, out, error) = run(&cluster, &["support-bundle", "--output", file.to_str().unwrap()]);
@@ -249,6 +257,12 @@ async fn a_support_bundle_has_everything_but_secrets() {
     }
     assert!(all.contains("name: theirs") && all.contains("clarionlb.io/AddressAllocated"));
     assert!(!names.contains("secret"), "{names}");
+    let errors = tar(&["-xzOf", file.to_str().unwrap(), "clarion-support/errors.txt"]);
+    let metrics = errors.lines().find(|line| line.starts_with("pods/default/clarion-1/metrics.txt: ")).unwrap();
+    for command in ["kubectl --namespace default port-forward pod/clarion-1 9091", "curl http://localhost:9091/metrics"]
+    {
+        assert!(metrics.contains(command), "{metrics}");
+    }
 
     let (status, _, error) = run(&cluster, &["support-bundle", "--output", "/nowhere/bundle.tar.gz"]);
     assert_eq!(status, 1);

@@ -35,6 +35,7 @@ mod packages;
 mod removal;
 mod rights;
 mod rivals;
+mod scrapes;
 mod storms;
 mod threats;
 mod transition;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use clarion_envtest::{Action, Operator, Proxy, manifests, repository, wait};
+use clarion_envtest::{Action, Operator, Proxy, Scrape, manifests, repository, wait};
 use http::{Method, Uri};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{
@@ -136,8 +136,13 @@ async fn walk(cluster: &Cluster) -> BTreeSet<Asked> {
         .await
         .unwrap()
     };
-    let mut operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &["--lease-duration", "15s"]).unwrap();
+    let scrape = Scrape::new().unwrap();
+    let arguments = ["--lease-duration", "15s", "--metrics-addr", &scrape.address().to_string()];
+    let mut operator = Operator::start_with(&cluster.0, proxy.kubeconfig(), &arguments).unwrap();
     operator.leading().await.unwrap();
+    let token = cluster.0.kubectl(&["create", "token", "clarion", "--namespace", "clarion-system"]).unwrap();
+    let (status, text) = scrape.get(Some(token.trim())).await.unwrap();
+    assert_eq!(status, 403, "{text}");
     let own = |kind: &str, name: &str, spec: Value| {
         object(json!({"apiVersion": "clarionlb.io/v1beta1", "kind": kind, "metadata": {"name": name}, "spec": spec}))
     };

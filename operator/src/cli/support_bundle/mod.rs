@@ -8,7 +8,6 @@ use clap::Args;
 use clarion_api::{Timestamp, names};
 use flate2::{Compression, write::GzEncoder};
 use futures::{StreamExt as _, stream};
-use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -19,10 +18,10 @@ use tokio::time::timeout;
 
 use super::{cluster, program, version};
 
-/// Collect in one file what those need who look for a fault: objects, states, metrics and logs
+/// Collect in one file what those need who look for a fault: objects, states and logs
 ///
 /// Secrets are not read, and clear-text passwords are taken out of what is. What can't be read is listed in `errors.txt` of
-/// the file.
+/// the file; for metrics, which need a token that the API server does not pass on, with the commands that get them.
 #[derive(Debug, Args)]
 pub struct SupportBundle {
     /// The file to write
@@ -129,7 +128,7 @@ impl SupportBundle {
         Ok(patiently(api.list(&ListParams::default().labels(LABEL))).await?.items)
     }
 
-    /// The logs of a Pod, those before its last restart too, and its metrics.
+    /// The logs of a Pod, those before its last restart too, and how to get its metrics.
     async fn of_pod(&self, client: &Client, pod: &Pod) -> Vec<Entry> {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -155,11 +154,15 @@ impl SupportBundle {
                 });
             }
             let ports = container.ports.iter().flatten();
-            for port in ports.filter(|port| port.name.as_deref() == Some("metrics")) {
-                let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy/metrics", port.container_port);
+            for port in ports.filter(|port| port.name.as_deref() == Some("metrics-local")) {
+                let port = port.container_port;
                 entries.push(Entry {
                     name: format!("pods/{namespace}/{name}/metrics.txt"),
-                    content: text(client, &path).await,
+                    content: Err(format!(
+                        "metrics are given to who shows a token, and the API server passes none on; get them with \
+                         `kubectl --namespace {namespace} port-forward pod/{name} {port}` and \
+                         `curl http://localhost:{port}/metrics`"
+                    )),
                 });
             }
         }
@@ -212,11 +215,6 @@ async fn objects(client: Client, (group, version, kind): (&str, &str, &str)) -> 
             None => return Ok(objects),
         }
     }
-}
-
-async fn text(client: &Client, path: &str) -> Result<String, String> {
-    let request = Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-    patiently(client.request_text(request)).await
 }
 
 async fn patiently<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
