@@ -15,8 +15,11 @@ export FRR_K8S
 LOAD ?=
 # How many Services `make bench-peers` creates.
 SERVICES ?= 5000
-# How many schedules `make simulate` runs, and from which seed.
+# How many schedules `make simulate` runs.
 SCHEDULES ?= 100000
+# How long `make soak` goes on.
+MINUTES ?= 2
+# What `make simulate` and `make soak` begin with, to run something again.
 SEED ?=
 # What `make release` makes.
 export VERSION IMAGE DRY_RUN
@@ -45,6 +48,13 @@ simulate: ## Run the operator on a simulated cluster; SCHEDULES=1000000 for more
 	@echo "--- simulation: $(SCHEDULES) schedules"
 	CLARION_SCHEDULES=$(SCHEDULES) $(if $(SEED),CLARION_SEED=$(SEED)) \
 	  cargo test --profile simulation --package clarion --lib -- --nocapture simulation
+
+.PHONY: soak
+soak: build ## Run the operator on a real control plane while everything goes wrong; MINUTES=40 for longer, SEED=42 to do the same again
+	@test/tools/build kubernetes >/dev/null
+	@test/tools/build frr-k8s >/dev/null
+	@echo "--- everything goes wrong"
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(dir $(CLARION_BIN))soak
 
 .PHONY: e2e
 e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; needs root

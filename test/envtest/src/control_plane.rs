@@ -16,16 +16,17 @@ use kube::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Process, repository, tools};
+use crate::{Error, Etcd, Process, etcd, repository, tools};
 
 /// etcd and a kube-apiserver, for one test.
 pub struct ControlPlane {
     // In the order in which they are to end.
     api_server: Option<Process>,
-    _etcd: Process,
+    etcd: etcd::Server,
     tools: PathBuf,
     port: u16,
-    etcd_port: u16,
+    /// What the API server is told beyond what it always is.
+    flags: &'static [&'static str],
     client: Client,
     directory: TempDir,
 }
@@ -51,13 +52,25 @@ impl ControlPlane {
     /// # Errors
     /// If a component can't be built or does not come up.
     pub async fn start_of(component: &str) -> Result<Self, Error> {
+        Self::start_with(component, &[]).await
+    }
+
+    /// Starts a control plane that stores everything as JSON, for [`ControlPlane::etcd`] to show.
+    ///
+    /// # Errors
+    /// If a component can't be built or does not come up.
+    pub async fn storing_json() -> Result<Self, Error> {
+        Self::start_with("kubernetes", &["--storage-media-type=application/json"]).await
+    }
+
+    async fn start_with(component: &str, flags: &'static [&'static str]) -> Result<Self, Error> {
         let tools = tools(component)?;
         let directory = tempfile::Builder::new().prefix("clarion-envtest-").tempdir()?;
-        let (port, etcd_port) = (free_port()?, free_port()?);
+        let port = free_port()?;
         write_files(directory.path(), port)?;
-        let etcd = etcd(&tools, directory.path(), etcd_port)?;
+        let etcd = etcd::Server::start(&tools, directory.path())?;
         let client = client(&directory.path().join("kubeconfig")).await?;
-        let mut this = Self { api_server: None, _etcd: etcd, tools, port, etcd_port, client, directory };
+        let mut this = Self { api_server: None, etcd, tools, port, flags, client, directory };
         this.start_api_server().await?;
         Ok(this)
     }
@@ -148,7 +161,7 @@ impl ControlPlane {
     /// # Errors
     /// If it does not come up.
     pub async fn start_api_server(&mut self) -> Result<(), Error> {
-        let mut process = api_server(&self.tools, self.directory.path(), self.port, self.etcd_port)?;
+        let mut process = self.run_api_server()?;
         let end = Instant::now() + START;
         loop {
             let ready = http::Request::get("/readyz").body(Vec::new()).map_err(kube::Error::HttpError)?;
@@ -164,6 +177,53 @@ impl ControlPlane {
         }
         self.api_server = Some(process);
         Ok(())
+    }
+
+    fn run_api_server(&self) -> Result<Process, Error> {
+        let directory = self.directory.path();
+        let file = |name: &str| directory.join(name).display().to_string();
+        let arguments = [
+            format!("--etcd-servers={}", self.etcd.url()),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            // Else it looks for a default route, which a network namespace need not have.
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--tls-cert-file={}", file("server.crt")),
+            format!("--tls-private-key-file={}", file("server.key")),
+            format!("--cert-dir={}", file("")),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            "--authorization-mode=RBAC".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            format!("--service-account-key-file={}", file("accounts.pub")),
+            // Kubernetes 1.31 writes a bit for each of these with each Service.
+            "--service-cluster-ip-range=10.96.0.0/14,fd00:10:96::/112".to_owned(),
+            // Nobody makes ServiceAccounts here.
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--allow-privileged=true".to_owned(),
+        ];
+        let arguments = arguments.into_iter().chain(self.flags.iter().map(|flag| (*flag).to_owned()));
+        let (log, no_environment): (_, [(&str, &str); 0]) = (directory.join("kube-apiserver.log"), []);
+        Process::start("kube-apiserver", &log, self.tools.join("kube-apiserver"), arguments, no_environment)
+    }
+
+    /// etcd, past the API server.
+    ///
+    /// # Errors
+    /// Never: its address is one.
+    pub fn etcd(&self) -> Result<Etcd, Error> {
+        Etcd::new(&self.etcd.url())
+    }
+
+    /// Ends etcd, the hard way, and starts it on the data that it had. Returns when it answers.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn restart_etcd(&mut self) -> Result<(), Error> {
+        self.etcd.stop();
+        self.etcd.run()?;
+        self.etcd()?.answers().await.map_err(|why| self.etcd.not_up(&why))
     }
 
     /// Applies objects in their order, and waits for CRDs to be served.
@@ -341,51 +401,4 @@ pub(crate) fn kubeconfig(url: &str, ca: Option<&Path>, token: &str) -> String {
         "users": [{"name": "test", "user": {"token": token}}],
     });
     config.to_string()
-}
-
-fn etcd(tools: &Path, directory: &Path, port: u16) -> Result<Process, Error> {
-    let client = format!("http://127.0.0.1:{port}");
-    let peer = format!("http://127.0.0.1:{}", free_port()?);
-    let arguments = [
-        format!("--data-dir={}", directory.join("etcd").display()),
-        format!("--listen-client-urls={client}"),
-        format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
-        "--unsafe-no-fsync".to_owned(),
-        // Of 100,000 Services a few versions each have more than the 2 GiB that are the default.
-        "--quota-backend-bytes=8589934592".to_owned(),
-        "--log-level=warn".to_owned(),
-    ];
-    Process::start("etcd", &directory.join("etcd.log"), tools.join("etcd"), arguments, NO_ENVIRONMENT)
-}
-
-const NO_ENVIRONMENT: [(&str, &str); 0] = [];
-
-fn api_server(tools: &Path, directory: &Path, port: u16, etcd_port: u16) -> Result<Process, Error> {
-    let file = |name: &str| directory.join(name).display().to_string();
-    let arguments = [
-        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        format!("--secure-port={port}"),
-        // Else it looks for a default route, which a network namespace need not have.
-        "--advertise-address=127.0.0.1".to_owned(),
-        format!("--tls-cert-file={}", file("server.crt")),
-        format!("--tls-private-key-file={}", file("server.key")),
-        format!("--cert-dir={}", file("")),
-        format!("--token-auth-file={}", file("tokens.csv")),
-        "--authorization-mode=RBAC".to_owned(),
-        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-signing-key-file={}", file("accounts.key")),
-        format!("--service-account-key-file={}", file("accounts.pub")),
-        // Kubernetes 1.31 writes a bit for each of these with each Service.
-        "--service-cluster-ip-range=10.96.0.0/14,fd00:10:96::/112".to_owned(),
-        // Nobody makes ServiceAccounts here.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-        "--allow-privileged=true".to_owned(),
-    ];
-    let log = directory.join("kube-apiserver.log");
-    Process::start("kube-apiserver", &log, tools.join("kube-apiserver"), arguments, NO_ENVIRONMENT)
 }

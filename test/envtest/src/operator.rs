@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -52,6 +53,29 @@ impl Operator {
         kubeconfig: &Path,
         arguments: &[&str],
     ) -> Result<Self, Error> {
+        Self::run(binary, control_plane, kubeconfig, arguments, &[])
+    }
+
+    /// Starts the operator with another kubeconfig, and further arguments and environment variables.
+    ///
+    /// # Errors
+    /// If it can't be built or started.
+    pub fn start_in(
+        control_plane: &ControlPlane,
+        kubeconfig: &Path,
+        arguments: &[&str],
+        variables: &[(&str, OsString)],
+    ) -> Result<Self, Error> {
+        Self::run(&Self::binary()?, control_plane, kubeconfig, arguments, variables)
+    }
+
+    fn run(
+        binary: &Path,
+        control_plane: &ControlPlane,
+        kubeconfig: &Path,
+        arguments: &[&str],
+        variables: &[(&str, OsString)],
+    ) -> Result<Self, Error> {
         let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
         let mut all = vec!["run", "--health-addr", &address, "--metrics-addr", &address];
@@ -69,6 +93,7 @@ impl Operator {
             // As in `config/base/deployment.yaml`.
             ("MALLOC_ARENA_MAX", "1".as_ref()),
         ];
+        let environment = environment.into_iter().chain(variables.iter().map(|(name, value)| (*name, value.as_ref())));
         Ok(Self { process: Process::start("clarion", &log, binary, all, environment)?, port })
     }
 

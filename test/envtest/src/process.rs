@@ -147,6 +147,12 @@ impl Process {
         std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
+    /// The file that it logs to.
+    #[must_use]
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// The error that tells that the process did not come up.
     #[must_use]
     pub fn not_up(&self, why: &str) -> Error {

@@ -6,10 +6,14 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, StatusCode, Uri};
 use kube::Client;
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{ControlPlane, Error, control_plane::kubeconfig};
 
@@ -18,10 +22,24 @@ use crate::{ControlPlane, Error, control_plane::kubeconfig};
 pub enum Action {
     /// Passes it on.
     Pass,
+    /// Passes it on after this time.
+    Late(Duration),
+    /// Closes the connection instead of passing it on.
+    Drop,
+    /// Passes it on, and closes the connection without an answer.
+    HangUp,
+    /// Passes it on, and closes the connection in the middle of the answer.
+    Cut,
+    /// Passes it on twice, as somebody between does who has missed the first answer, and answers what came back then.
+    Repeat,
     /// Passes it on, and holds back each part of the answer. For watches.
     Delay(Duration),
     /// Passes it on, and ends the answer after this time with 410 Gone, as when etcd has been compacted. For watches.
     Expire(Duration),
+    /// Passes it on, and after this time holds everything back for this pause. For watches.
+    Stall(Duration, Duration),
+    /// Passes it on, and asks for what was so at this revision. For lists.
+    Stale(u64),
     /// Passes it on, and answers with 504 whatever came back.
     LoseAnswer,
     /// Answers with this status instead of passing it on.
@@ -83,42 +101,140 @@ async fn forward(State((client, decide)): State<(Client, Arc<Decide>)>, request:
             response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
             return response;
         }
-        Action::Pass | Action::Delay(_) | Action::Expire(_) | Action::LoseAnswer => {}
+        Action::Drop => return closed(),
+        Action::Late(pause) => sleep(pause).await,
+        _ => {}
     }
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(http::header::AUTHORIZATION);
     parts.headers.remove(http::header::HOST);
+    if let Action::Stale(revision) = action {
+        parts.uri = at(&parts.uri, revision);
+    }
     let body = match axum::body::to_bytes(body, usize::MAX).await {
         Ok(body) => body,
         Err(error) => return plain(400, &error.to_string()),
     };
-    let answer = client.send(http::Request::from_parts(parts, body.to_vec().into())).await;
-    match (answer, action) {
-        (Err(error), _) => plain(502, &error.to_string()),
-        (Ok(_), Action::LoseAnswer) => plain(504, "the answer was lost"),
-        (Ok(answer), Action::Delay(delay)) => {
-            let (parts, body) = answer.into_parts();
-            let stream = Body::new(body).into_data_stream().then(move |part| async move {
-                sleep(delay).await;
-                part
-            });
-            Response::from_parts(parts, Body::from_stream(stream))
-        }
-        (Ok(answer), Action::Expire(after)) => {
-            let (parts, body) = answer.into_parts();
-            let stream = Body::new(body).into_data_stream().take_until(sleep(after));
-            let gone = stream::once(async { Ok(Bytes::from_static(GONE.as_bytes())) });
-            Response::from_parts(parts, Body::from_stream(stream.chain(gone)))
-        }
-        (Ok(answer), _) => answer.map(Body::new),
+    let send = async || client.send(http::Request::from_parts(parts.clone(), body.to_vec().into())).await;
+    let mut answer = send().await;
+    if action == Action::Repeat {
+        answer = send().await;
     }
+    match answer {
+        Err(error) => plain(502, &error.to_string()),
+        Ok(answer) => pass_back(action, answer.map(Body::new)),
+    }
+}
+
+/// What becomes of an answer.
+fn pass_back(action: Action, answer: Response) -> Response {
+    match action {
+        Action::LoseAnswer => plain(504, "the answer was lost"),
+        Action::HangUp => closed(),
+        Action::Cut => answer.map(|body| {
+            let half = body.into_data_stream().take(1).map_ok(|part| part.slice(..part.len() / 2));
+            // What was sent before an error goes out only if there is a moment between.
+            Body::from_stream(half.chain(stream::once(sleep(MOMENT).map(|()| Err(axum::Error::new(Closed))))))
+        }),
+        Action::Delay(delay) => {
+            answer.map(|body| Body::from_stream(body.into_data_stream().then(move |part| sleep(delay).map(|()| part))))
+        }
+        Action::Stall(after, pause) => answer.map(|body| {
+            let (from, until) = (Instant::now() + after, Instant::now() + after + pause);
+            Body::from_stream(body.into_data_stream().then(move |part| async move {
+                if Instant::now() >= from {
+                    sleep_until(until).await;
+                }
+                part
+            }))
+        }),
+        Action::Expire(after) => answer.map(|body| {
+            let gone = stream::once(async { Ok(Bytes::from_static(GONE.as_bytes())) });
+            Body::from_stream(body.into_data_stream().take_until(sleep(after)).chain(gone))
+        }),
+        _ => answer,
+    }
+}
+
+/// The connection was closed on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("closed by the proxy")]
+struct Closed;
+
+/// Enough for what is written to go out.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// An answer that can't be begun: the server closes the connection instead.
+fn closed() -> Response {
+    Response::new(Body::from_stream(stream::once(async { Err::<Bytes, _>(Closed) })))
+}
+
+/// The same list, as it was at this revision.
+fn at(uri: &Uri, revision: u64) -> Uri {
+    let parameters = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|parameter| !parameter.is_empty() && !parameter.starts_with("resourceVersion"));
+    let exact = [format!("resourceVersion={revision}"), "resourceVersionMatch=Exact".to_owned()];
+    let query: Vec<String> = parameters.map(str::to_owned).chain(exact).collect();
+    format!("{}?{}", uri.path(), query.join("&")).parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// The last event of a watch that can't go on. A line of its own, wherever the answer was cut.
 const GONE: &str = "\n{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
 
 fn plain(status: u16, text: &str) -> Response {
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::new(Body::from(text.to_owned()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = code;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// What comes over the wire of an answer that becomes this.
+    async fn on_the_wire(action: Action) -> String {
+        let answer = move || async move {
+            let parts = [Ok::<_, Closed>(Bytes::from_static(b"0123456789")), Ok(Bytes::from_static(b"abc"))];
+            pass_back(action, Response::new(Body::from_stream(stream::iter(parts))))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut told = String::new();
+        // A reset is an end too.
+        let _ = connection.read_to_string(&mut told).await;
+        server.abort();
+        told
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_says_nothing() {
+        assert_eq!(on_the_wire(Action::HangUp).await, "");
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_ends_in_the_middle() {
+        let whole = on_the_wire(Action::Pass).await;
+        assert!(whole.contains("0123456789") && whole.contains("abc") && whole.ends_with("0\r\n\r\n"), "{whole}");
+        let cut = on_the_wire(Action::Cut).await;
+        assert!(cut.contains("01234") && !cut.contains("012345") && !cut.ends_with("0\r\n\r\n"), "{cut}");
+    }
+
+    #[test]
+    fn a_stale_list_is_one_of_a_revision() {
+        let uri: Uri = "/api/v1/services?limit=500&resourceVersion=0".parse().unwrap();
+        let stale = "/api/v1/services?limit=500&resourceVersion=7&resourceVersionMatch=Exact";
+        assert_eq!(at(&uri, 7).to_string(), stale);
+    }
 }
