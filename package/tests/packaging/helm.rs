@@ -17,6 +17,7 @@ frrK8sNamespace: metallb-system
 ignoreExcludeLabel: true
 drainTaints: ["maintenance", "example.com/drain=now:NoExecute"]
 drainGrace: 5m
+brake: {share: 30, least: 5}
 passwordSecrets: {enabled: true}
 frrK8sPods: {enabled: true}
 lease: {name: bgp, duration: 30s}
@@ -83,6 +84,8 @@ fn every_setting_arrives() {
         ("CLARION_IGNORE_EXCLUDE_LB", "true"),
         ("CLARION_DRAIN_TAINTS", "maintenance,example.com/drain=now:NoExecute"),
         ("CLARION_DRAIN_GRACE", "5m"),
+        ("CLARION_BRAKE_SHARE", "30"),
+        ("CLARION_BRAKE_LEAST", "5"),
         ("CLARION_LEASE_NAME", "bgp"),
         ("CLARION_LEASE_DURATION", "30s"),
         ("CLARION_MAX_IN_FLIGHT", "8"),
@@ -163,6 +166,7 @@ fn every_variable_is_one_that_the_operator_reads() {
 #[case("image.name=clarion")]
 #[case("classLess=perhaps")]
 #[case("drainGrace=soon")]
+#[case("brake.share=101")]
 #[case("log.format=xml")]
 #[case("deletionPolicy.enable=true")]
 #[case("networkPolicy.apiServerPorts={70000}")]

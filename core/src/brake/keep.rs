@@ -1,0 +1,142 @@
+//! What hosts have now of what the configuration takes away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use super::{Held, Router, Stages, Waiting, taken::Taken};
+use crate::{
+    admit::Named,
+    compose::Before,
+    hosts::Host,
+    layer::{Content, Layer, Router as LayerRouter, Session},
+    others::Others,
+    session::is_unusable,
+    world::{ObjectName, World},
+};
+
+/// Gathers what hosts have now of what is lost.
+pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Waiting) -> Held {
+    let Stages { world, hosts, others, .. } = taken.stages;
+    let before = Before::new(world);
+    let contents = world.our_configurations().map(|configuration| &configuration.value.layer.content);
+    let sessions = contents.flat_map(|content| content.sessions());
+    let routers = sessions.map(|(vrf, key, _)| Router::new(vrf, key)).collect();
+    let mut held = Held { waiting, routers, of_host: vec![None; hosts.list.len()], ..Held::default() };
+    // Most hosts have nothing of their own, and the same as others.
+    let mut known: HashMap<_, Option<usize>> = HashMap::new();
+    for (index, host) in hosts.list.iter().enumerate().filter(|(_, host)| taken.hosts.contains_key(host.name)) {
+        let possible: Vec<&Router> = lost.keys().filter(|router| taken.may_have(index, router)).collect();
+        let lost = |router: &Router| possible.contains(&router).then(|| lost.get(router)).flatten();
+        let mut own = restricted(&before.of_overlay(host.name), lost);
+        own.retain_routes(|prefix| taken.is_live(prefix, &BTreeSet::from([index]), &BTreeSet::new()));
+        let own = with_routes(own).and_then(|own| mergeable(own, others, index));
+        let layers = before.of_host(host.name);
+        let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
+        let daemons: Vec<_> = host.nodes.iter().map(|node| failure_of(world, &node.meta.name)).collect();
+        let situation = (said, others.of(index).map(|(set, _)| set), possible.clone(), daemons);
+        let mut shared = || {
+            let shared = restricted(&before.shared_of(host.name), lost);
+            let content = mergeable(carrying(restricted(&layers, lost), &shared, own.as_ref()), others, index)?;
+            Some(held.place_of(usable(content, world, host)?))
+        };
+        let shared = match &own {
+            Some(_) => shared(),
+            None => *known.entry(situation).or_insert_with(shared),
+        };
+        if let Some(place) = held.of_host.get_mut(index) {
+            *place = shared;
+        }
+        held.own.extend(own.map(|own| (index, own)));
+    }
+    held
+}
+
+/// What is said, if anything is announced in it.
+fn with_routes(content: Content) -> Option<Content> {
+    let has_routes = content.prefixes().next().is_some();
+    has_routes.then_some(content)
+}
+
+/// What the daemon of a node could not convert, in its words.
+fn failure_of<'w>(world: &'w World, node: &ObjectName) -> Option<&'w str> {
+    world.node_states.get(node)?.value.conversion.failure()
+}
+
+/// The sessions whose Secret the host's daemon can use: with another it would take nothing at all.
+fn usable(mut content: Content, world: &World, host: &Host) -> Option<Content> {
+    for router in content.routers.values_mut() {
+        router.sessions.retain(|_, session| {
+            let secret = session.neighbor.password_secret.as_ref().and_then(|secret| secret.name.as_deref());
+            secret.is_none_or(|secret| !is_unusable(world, host, secret))
+        });
+    }
+    content.routers.retain(|_, router| !router.sessions.is_empty());
+    (!content.routers.is_empty()).then_some(content)
+}
+
+/// Of the sessions of a host those that have something to carry: what it shares with others, or what it has alone. With what it
+/// shares.
+fn carrying(mut sessions: Content, shared: &Content, own: Option<&Content>) -> Content {
+    for (vrf, router) in &mut sessions.routers {
+        router.sessions.retain(|key, session| {
+            session.routes = shared.session(vrf, key).map(|session| session.routes.clone()).unwrap_or_default();
+            !session.routes.is_empty() || own.is_some_and(|own| own.session(vrf, key).is_some())
+        });
+    }
+    sessions
+}
+
+/// The sessions with routers that lose something, with just that.
+fn restricted<'l>(layers: &[&Layer], lost: impl Fn(&Router) -> Option<&'l BTreeSet<IpNet>>) -> Content {
+    let mut kept = Content::default();
+    for (content, (vrf, router)) in layers.iter().flat_map(|l| l.content.routers.iter().map(|r| (&l.content, r))) {
+        for (key, session) in &router.sessions {
+            let Some(lost) = lost(&Router::new(vrf, key)) else { continue };
+            let there = kept.routers.entry(vrf.clone()).or_insert_with(|| LayerRouter::new(router.asn));
+            if there.id.is_none() {
+                there.id.clone_from(&router.id);
+            }
+            let there = there.sessions.entry(key.clone()).or_insert_with(|| Session::new(session.neighbor.clone()));
+            if there.next_hop.is_none() {
+                there.next_hop.clone_from(&session.next_hop);
+            }
+            let profile = session.bfd_profile.as_ref().and_then(|name| content.bfd_profiles.get_key_value(name));
+            if let Some((name, profile)) = profile {
+                there.bfd_profile = Some(name.clone());
+                kept.bfd_profiles.insert(name.clone(), profile.clone());
+            }
+            let routes = session.routes.iter().filter(|(prefix, _)| lost.contains(*prefix));
+            there.routes.extend(routes.map(|(prefix, attributes)| (*prefix, attributes.clone().lasting())));
+        }
+    }
+    kept
+}
+
+/// The sessions that can stand beside what others have written for a host.
+fn mergeable(mut content: Content, others: &Others, host: usize) -> Option<Content> {
+    let name = ObjectName::default();
+    let merges = |content: &Content| {
+        let Some(mut merging) = others.beside(host, true).cloned() else { return false };
+        let spec = Layer::new(BTreeSet::new(), content.clone()).spec();
+        merging.add(Named { name: &name, spec: &spec }).is_ok() && merging.finish().is_ok()
+    };
+    if !merges(&content) {
+        let alone = |vrf: &str, key: &str| {
+            let mut alone = content.clone();
+            alone.routers.retain(|name, _| name == vrf);
+            alone.routers.values_mut().for_each(|router| router.sessions.retain(|name, _| name == key));
+            merges(&alone)
+        };
+        let kept = content.sessions().filter(|(vrf, key, _)| alone(vrf, key));
+        let kept: BTreeSet<_> = kept.map(|(vrf, key, _)| (vrf.to_owned(), key.to_owned())).collect();
+        for (vrf, router) in &mut content.routers {
+            router.sessions.retain(|key, _| kept.contains(&(vrf.clone(), key.clone())));
+        }
+    }
+    content.routers.retain(|_, router| !router.sessions.is_empty());
+    (!content.routers.is_empty()).then_some(content)
+}
