@@ -18,7 +18,7 @@ use crate::{
 
 const REPLICAS: usize = 2;
 /// The time between two faults at most.
-const PAUSE: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_secs(3);
 /// How likely a round begins in bad weather, for each replica.
 const STORMY: f64 = 0.7;
 /// Processes are looked at so often.
@@ -126,17 +126,17 @@ impl Machines {
     async fn happens(&mut self) -> Result<(), Error> {
         let number = self.random.usize(..REPLICAS);
         match self.random.u8(..100) {
-            0..34 => self.kill(number).await?,
-            34..38 => {
+            0..42 => self.kill(number).await?,
+            42..46 => {
                 self.note(&format!("replica {number} is stopped in order"));
                 self.tally.with(|tally| tally.stops += 1);
                 self.replicas.get_mut(number).into_iter().for_each(Replica::stop);
             }
-            38..47 => self.pause_leader(),
-            47..65 => self.restart_api_server().await?,
-            65..69 => self.restart_etcd().await?,
-            69..75 => self.compact().await,
-            75..91 => self.change_weather(number),
+            46..54 => self.pause_leader(),
+            54..70 => self.restart_api_server().await?,
+            70..75 => self.restart_etcd().await?,
+            75..82 => self.compact().await,
+            82..91 => self.change_weather(number),
             91..97 => self.set_clock(number)?,
             _ => self.delete_lease().await,
         }

@@ -86,6 +86,8 @@ pub struct Judge {
     holder: String,
     services: BTreeMap<String, Service>,
     said: BTreeMap<String, Said>,
+    /// UIDs of Services that have asked for an address.
+    asked: BTreeSet<String>,
     endpoints: BTreeMap<String, Endpoints>,
     nodes: BTreeMap<String, Node>,
     peers: BTreeMap<String, Peer>,
@@ -114,6 +116,7 @@ impl Judge {
             holder: String::new(),
             services: BTreeMap::new(),
             said: BTreeMap::new(),
+            asked: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -220,6 +223,9 @@ impl Judge {
         let said = self.said.entry(name.to_owned()).or_default();
         said.keys.is(after.key.clone());
         said.requests.is(after.requests.clone());
+        if !after.requests.is_empty() {
+            self.asked.insert(after.uid.clone());
+        }
         let is_same = before.uid == after.uid;
         for address in after.addresses.iter().filter(|address| !is_same || !before.addresses.contains(address)) {
             self.check_gain(name, *address);
@@ -432,11 +438,15 @@ impl Judge {
     fn is_served(&self, name: &str, service: &Service) -> Result<(), String> {
         let has = &service.addresses;
         let Some(request) = service.requests.first() else {
-            return if has.len() == 1 { Ok(()) } else { Err(format!("{name} has {has:?}")) };
+            // Who takes a request back keeps what it has, which are several addresses while it moves.
+            let fits = has.len() == 1 || (has.len() > 1 && self.asked.contains(&service.uid));
+            return if fits { Ok(()) } else { Err(format!("{name} has {has:?}")) };
         };
         let mut others = self.holders(*request).filter(|other| *other != name);
         let taken = others.next().is_some() || !self.in_pool(*request);
-        if has == &service.requests || (taken && has.len() <= 1) {
+        // What it had goes when what it asked for is announced.
+        let moves = has.contains(request) && self.nodes_for(*request).is_empty();
+        if has == &service.requests || taken || moves {
             return Ok(());
         }
         Err(format!("{name} has {has:?} instead of {request}"))
@@ -643,6 +653,19 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_endpoints_keeps_what_it_had_beside_what_it_asked_for() {
+        let mut judge = settled();
+        judge.sees(&service(
+            "web",
+            With { addresses: &[FIRST, "198.51.100.2"], request: Some("198.51.100.2"), ..PLAIN },
+        ));
+        assert_eq!(judge.settled(), Err("web has [198.51.100.1, 198.51.100.2] instead of 198.51.100.2".to_owned()));
+        judge.sees(&endpoints("web", &[]));
+        judge.sees(&configuration("clarion-base-1", 64513, &[]));
+        assert_eq!((judge.settled(), judge.broken().len()), (Ok(()), 0));
+    }
+
+    #[test]
     fn who_agreed_long_ago_still_agrees() {
         let mut judge = settled();
         judge.sees(&service("web", With { addresses: &[FIRST], key: Some("red"), ..PLAIN }));
@@ -653,6 +676,10 @@ mod tests {
 
     #[rstest]
     #[case::without_an_address([service("db", PLAIN)], "db has []")]
+    #[case::with_two_and_it_never_asked(
+        [service("web", With { addresses: &[FIRST, "198.51.100.2"], ..PLAIN })],
+        "web has [198.51.100.1, 198.51.100.2]"
+    )]
     #[case::with_one_that_it_did_not_ask_for(
         [service("web", With { addresses: &[FIRST], request: Some("198.51.100.2"), ..PLAIN })],
         "web has [198.51.100.1] instead of 198.51.100.2"
