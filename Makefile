@@ -144,6 +144,10 @@ bench-peers: tools ## Measure Clarion and MetalLB one after the other, in about 
 image: ## Build the container image, if buildah is there; else the static binary alone
 	@scripts/image
 
+.PHONY: reproducible
+reproducible: ## Build the static binary twice, in two places, and compare the bytes; takes 20 minutes on 2 cores
+	@scripts/reproducible
+
 .PHONY: deny
 deny: ## Check licences, bans and sources of dependencies; needs cargo-deny
 	cargo deny check licenses bans sources
