@@ -39,8 +39,10 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long everything goes wrong until it may come to rest.
-const ROUND: Duration = Duration::from_secs(40);
+/// So many things users do and so many go wrong, in most of a minute, until everything may come to rest. Numbers rather than
+/// times, so that what follows from the seed does not depend on how fast the machine is.
+const ACTIONS: usize = 160;
+const FAULTS: usize = 14;
 /// How long everything may take to be as it is to be.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Nothing may be written for so long at some time within [`PATIENCE`].
@@ -165,7 +167,7 @@ impl Soak {
         self.come_to_rest().await?;
         while Instant::now() < until {
             self.judge.with(Judge::is_steady);
-            self.round(ROUND.min(until.saturating_duration_since(Instant::now()))).await?;
+            self.round().await?;
             self.come_to_rest().await?;
             if self.rests.is_multiple_of(CALM_EVERY) || Instant::now() >= until {
                 self.stays_calm().await?;
@@ -174,10 +176,10 @@ impl Soak {
         Ok(())
     }
 
-    /// Users go on for so long, and everything goes wrong.
-    async fn round(&mut self, time: Duration) -> Result<()> {
+    /// Users go on, and everything goes wrong.
+    async fn round(&mut self) -> Result<()> {
         let (users, machines) = (&mut self.users, &mut self.machines);
-        let both = async { tokio::join!(users.round(time), machines.round(time)) };
+        let both = async { tokio::join!(users.round(ACTIONS), machines.round(FAULTS)) };
         let (users, machines) = tokio::select! {
             outcomes = both => outcomes,
             () = breaks(&self.judge) => return Err(Broken.into()),

@@ -94,11 +94,10 @@ impl Users {
         Ok(())
     }
 
-    /// Things happen for so long; in the end nothing of users is at odds with Clarion's.
-    pub async fn round(&mut self, time: Duration) -> Result<(), Impossible> {
+    /// So many things happen; in the end nothing of users is at odds with Clarion's.
+    pub async fn round(&mut self, actions: usize) -> Result<(), Impossible> {
         self.edits_peer = self.random.bool();
-        let until = Instant::now() + time;
-        while Instant::now() < until {
+        for _ in 0..actions {
             self.happens().await?;
             sleep(PAUSE.mul_f64(self.random.f64())).await;
         }
