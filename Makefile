@@ -13,6 +13,8 @@ FRR_K8S ?=
 export FRR_K8S
 # What `make bench-load` is told, as `--services 10000 --daemons 5`.
 LOAD ?=
+# What `make bench-long` is told, as `--minutes 120 --rate 20`.
+LONG ?=
 # How many Services `make bench-peers` creates.
 SERVICES ?= 5000
 # How many schedules `make simulate` runs.
@@ -134,6 +136,11 @@ bench: tools ## Measure plans, the allocator, and the operator on a real control
 bench-load: tools ## Measure a large cluster at rest and under load; LOAD="--services 10000" for another one
 	cargo build --release --package clarion --package clarion-bench --bin clarion --bin load
 	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/load $(LOAD)
+
+.PHONY: bench-long
+bench-long: tools ## See whether the operator takes more and more of anything in half an hour; LONG="--minutes 120" for longer
+	cargo build --release --package clarion --package clarion-bench --bin clarion --bin long
+	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/long $(LONG)
 
 .PHONY: bench-peers
 bench-peers: tools ## Measure Clarion and MetalLB one after the other, in about half an hour; SERVICES=500 for fewer

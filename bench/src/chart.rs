@@ -13,6 +13,8 @@ use crate::Result;
 /// The colours of the series, in their order.
 const COLOURS: [RGBColor; 3] = [RGBColor(0x11, 0x55, 0xcc), RGBColor(0xcc, 0x55, 0x00), RGBColor(0x22, 0x88, 0x44)];
 const SIZE: (u32, u32) = (840, 400);
+/// How high each of several panels is.
+const PANEL: u32 = 200;
 
 /// Numbers that stay as they are until the next point, drawn over time.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,7 @@ impl Chart<'_> {
     /// # Errors
     /// If the file can't be written.
     pub fn draw(&self, path: &Path, series: &[Series<'_>; 2]) -> Result<()> {
-        let area = empty(path)?;
+        let area = empty(path, SIZE)?;
         let (right, top) = self.end;
         let mut chart = framed(&area, self.title)
             // What is at its most is to be told from the frame.
@@ -79,7 +81,7 @@ impl Growth<'_> {
     /// # Errors
     /// If the file can't be written.
     pub fn draw(&self, path: &Path, series: &[Series<'_>]) -> Result<()> {
-        let area = empty(path)?;
+        let area = empty(path, SIZE)?;
         let points = || series.iter().flat_map(|series| &series.points);
         let decades = |values: Vec<f64>| {
             let least = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
@@ -106,11 +108,49 @@ impl Growth<'_> {
     }
 }
 
+/// Numbers of different units over the same time, one below the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Panels<'a> {
+    /// What is told from left to right.
+    pub x: &'a str,
+    /// Where it ends; it begins at nothing.
+    pub end: f64,
+}
+
+impl Panels<'_> {
+    /// Writes it as SVG; the name of each series is the title of its panel.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn draw(&self, path: &Path, series: &[Series<'_>]) -> Result<()> {
+        let height = PANEL * u32::try_from(series.len())?;
+        let area = empty(path, (SIZE.0, height))?;
+        for ((panel, series), colour) in
+            area.split_evenly((series.len(), 1)).iter().zip(series).zip(COLOURS.iter().cycle())
+        {
+            let top = series.points.iter().map(|(_, y)| *y).fold(1.0, f64::max);
+            let mut chart = framed(panel, series.name).build_cartesian_2d(0.0..self.end, 0.0..1.08 * top)?;
+            let whole = |number: &f64| format!("{number:.0}");
+            chart
+                .configure_mesh()
+                .disable_x_mesh()
+                .max_light_lines(0)
+                .y_labels(5)
+                .x_desc(self.x)
+                .x_label_formatter(&whole)
+                .y_label_formatter(&whole)
+                .draw()?;
+            chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(2)))?;
+        }
+        Ok(area.present()?)
+    }
+}
+
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
 
 /// An empty picture in a file.
-fn empty(path: &Path) -> Result<Area<'_>> {
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+fn empty(path: &Path, size: (u32, u32)) -> Result<Area<'_>> {
+    let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE)?;
     Ok(area)
 }

@@ -11,19 +11,15 @@ use std::{pin::pin, time::Duration};
 use clap::Parser;
 use clarion_api::frr::FRRConfiguration;
 use clarion_bench::{
-    Absence, Action, Bound, Churn, Done, Figure, Fleet, Gone, Labels, Latencies, Listed, Outside, Result, Sightings,
-    Times, Told, Traffic, Way, rounded, size,
+    Absence, Action, Bound, Churn, Done, Figure, Fleet, Gone, Labels, Latencies, Listed, Objects, Outside, Result,
+    Sightings, Times, Told, Traffic, Way, rounded, size,
 };
 use clarion_envtest::{ControlPlane, Operator, Webhook, crowd, wait};
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
-};
-use serde_json::json;
+use kube::Api;
 use tokio::time::{Instant, sleep, timeout};
 
 /// So long without a write, and nothing is still to come: longer than a write can be on its way through a webhook.
@@ -193,44 +189,6 @@ impl Effort {
     }
 }
 
-/// The objects that change under load.
-struct Objects {
-    services: Api<Service>,
-    slices: Api<EndpointSlice>,
-    nodes: Api<Node>,
-    /// How many Nodes there are.
-    count: usize,
-}
-
-impl Objects {
-    /// Creates a Service, and its endpoints before it; when the request was sent.
-    async fn create(&self, n: usize) -> Result<Instant> {
-        self.slices.create(&PostParams::default(), &crowd::slice(n, self.count)?).await?;
-        let sent = Instant::now();
-        self.services.create(&PostParams::default(), &crowd::service(n)?).await?;
-        Ok(sent)
-    }
-
-    async fn delete(&self, n: usize) -> Result<()> {
-        self.services.delete(&crowd::service_name(n), &DeleteParams::default()).await?;
-        self.slices.delete(&crowd::slice_name(n), &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    /// All endpoints of a Service turn ready or unready.
-    async fn turn(&self, n: usize, ready: bool) -> Result<()> {
-        let patch = json!({"endpoints": crowd::endpoints(n, self.count, ready)});
-        self.slices.patch(&crowd::slice_name(n), &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-
-    async fn label(&self, node: usize, value: usize) -> Result<()> {
-        let patch = json!({"metadata": {"labels": {"bench": value.to_string()}}});
-        self.nodes.patch(&crowd::node_name(node), &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-}
-
 /// What is measured.
 struct Trial {
     options: Options,
@@ -263,12 +221,7 @@ impl Trial {
         let merged = std::iter::repeat_with(Times::default).take(options.daemons).collect();
         let sightings = Sightings { merged, ..Sightings::default() };
         let outside = Outside::watch(&client);
-        let objects = Objects {
-            services: Api::default_namespaced(client.clone()),
-            slices: Api::default_namespaced(client.clone()),
-            nodes: Api::all(client),
-            count: options.nodes,
-        };
+        let objects = Objects::of(client, options.nodes);
         let operator = started(&control_plane).await?;
         Ok(Self {
             options,
@@ -439,31 +392,22 @@ impl Trial {
     /// Does one thing, and says so in the ledger: of what can take a prefix away before it is asked for, of what brings it back
     /// afterwards.
     async fn act(&self, action: Action) -> Result<()> {
-        let objects = &self.objects;
         match action {
             Action::Create(n) => {
-                let sent = objects.create(n).await?;
+                let sent = self.objects.create(n).await?;
                 self.outside.ledger().created(crowd::service_name(n), sent);
                 Ok(())
             }
-            Action::Delete(n) => {
+            Action::Delete(n) | Action::Unready(n) => {
                 self.outside.ledger().unwanted(&crowd::service_name(n), Instant::now());
-                objects.delete(n).await
-            }
-            Action::Unready(n) => {
-                self.outside.ledger().unwanted(&crowd::service_name(n), Instant::now());
-                objects.turn(n, false).await
+                self.objects.perform(action).await
             }
             Action::Ready(n) => {
-                objects.turn(n, true).await?;
+                self.objects.perform(action).await?;
                 self.outside.ledger().wanted(&crowd::service_name(n), Instant::now());
                 Ok(())
             }
-            Action::Label { node, value } => objects.label(node, value).await,
-            Action::RemoveNode(n) => {
-                Ok(objects.nodes.delete(&crowd::node_name(n), &DeleteParams::default()).await.map(drop)?)
-            }
-            Action::AddNode(n) => Ok(objects.nodes.create(&PostParams::default(), &crowd::node(n)?).await.map(drop)?),
+            Action::Label { .. } | Action::RemoveNode(_) | Action::AddNode(_) => self.objects.perform(action).await,
         }
     }
 

@@ -15,6 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use tokio::runtime::Handle;
 
 use crate::apply::{Cause, Failure};
 
@@ -33,6 +34,7 @@ pub struct Metrics {
     write_seconds: Family<KindLabel, Histogram>,
     edge_seconds: Histogram,
     leading: Gauge,
+    tasks: Gauge,
     conversions_failed: Gauge,
     reloads_failed: Gauge,
     fetches: Family<Label, Counter>,
@@ -88,7 +90,12 @@ impl Metrics {
             edge_seconds.clone(),
         );
         registry.register("leading", "1 if this process has the Lease", leading.clone());
-        let (conversions_failed, reloads_failed) = (Gauge::default(), Gauge::default());
+        let (tasks, conversions_failed, reloads_failed) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register(
+            "tasks",
+            "Tasks of the process that have not ended: watches, requests under way, and those that it always has",
+            tasks.clone(),
+        );
         registry.register(
             "nodes_conversion_failed",
             "Nodes where FRR-K8s could not convert the FRRConfigurations, so that none of them is in effect",
@@ -132,6 +139,7 @@ impl Metrics {
             write_seconds,
             edge_seconds,
             leading,
+            tasks,
             conversions_failed,
             reloads_failed,
             fetches,
@@ -210,6 +218,9 @@ impl Metrics {
 
     /// In the text format that Prometheus scrapes.
     pub fn text(&self) -> String {
+        if let Ok(runtime) = Handle::try_current() {
+            self.tasks.set(i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a String does not fail.

@@ -124,6 +124,14 @@ impl Process {
         Ok(Memory { resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
     }
 
+    /// How many file descriptors the process has open.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn open_files(&self) -> Result<usize, Error> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
+    }
+
     /// The processor time that the process has taken, in the kernel's ticks of 10 ms.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ async fn a_service_gets_an_address_that_the_real_daemon_announces() {
     assert_eq!(status, 200);
     for line in [
         "clarion_leading 1",
+        "clarion_tasks ",
         "clarion_writes_total{kind=\"Service\",outcome=\"ok\"}",
         "clarion_writes_waiting{lane=\"configurations\"} 0",
         "clarion_writes_waiting{lane=\"statuses\"} 0",
