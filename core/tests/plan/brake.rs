@@ -280,6 +280,31 @@ fn who_takes_a_session_over_does_not_meet_the_one_that_waits() {
     admit::merge(specs.iter().map(|(name, spec)| admit::Named { name, spec })).unwrap();
 }
 
+/// FRR-K8s tells sessions apart by the text of the address, FRR by the address.
+#[test]
+fn a_router_is_the_same_however_its_address_is_spelled() {
+    let mut world = announcing();
+    let spelled = |address: &str| with(tor(), "peerAddress", json!(address));
+    peer(&mut world, spelled("2001:DB8::99"));
+    world.approved = plan(&world).held.map(|waiting| waiting.plan);
+    settle(&mut world);
+    remove(&mut world.advertisements, &ObjectName::cluster("all"));
+    peer(&mut world, spelled("2001:db8:0::99"));
+    let waiting = plan(&world).held.unwrap();
+    assert!(waiting.withdrawals.iter().any(|w| w.router == "2001:db8::99" && w.prefixes.len() == 20), "{waiting:?}");
+    let prefixes = |world: &World| {
+        let sessions = world.configurations.iter().flat_map(|c| {
+            let sessions = c.value.layer.content.sessions();
+            sessions
+                .filter(|(_, key, _)| key.parse() == "2001:db8::99".parse::<std::net::IpAddr>())
+                .map(|(_, _, s)| s.routes.len())
+        });
+        sessions.collect::<Vec<_>>()
+    };
+    settle_watching(&mut world, |world| assert!(prefixes(world).contains(&20), "{:?}", prefixes(world)));
+    assert_eq!(prefixes(&world), [20], "one session, as it is spelled now");
+}
+
 /// A Secret that is missing fails everything on a node.
 #[test]
 fn a_session_whose_secret_went_with_its_peer_does_not_wait() {
