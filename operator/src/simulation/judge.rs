@@ -51,6 +51,8 @@ pub struct Judge {
     endpoints: BTreeMap<String, BTreeSet<String>>,
     /// Since when each node is there, and its labels.
     nodes: BTreeMap<String, (Instant, BTreeMap<String, String>)>,
+    /// Since when the peer is there, if it is.
+    peer: Option<Instant>,
     configurations: BTreeMap<ObjectName, FRRConfiguration>,
     /// What each node announces.
     announced: BTreeMap<String, Sessions>,
@@ -75,6 +77,7 @@ impl Judge {
             services: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            peer: None,
             configurations: BTreeMap::new(),
             announced: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -129,7 +132,10 @@ impl Judge {
             "nodes" => self.sees_node(&key.name, after),
             "frrconfigurations" => self.sees_configuration(key, after),
             plural => {
-                self.note(&format!("{plural} {}: {}", key.name, if after.is_some() { "written" } else { "deleted" }))
+                self.note(&format!("{plural} {}: {}", key.name, if after.is_some() { "written" } else { "deleted" }));
+                if plural == "routerpeers" {
+                    self.peer = after.map(|_| self.peer.unwrap_or_else(Instant::now));
+                }
             }
         }
         self.want();
@@ -232,15 +238,15 @@ impl Judge {
         let mut lost = Vec::new();
         for (node, sessions) in before.iter().filter(|(node, _)| !self.is_at_odds(node)) {
             let Some((since, _)) = self.nodes.get(node) else { continue };
-            let nothing = Sessions::new();
-            let now = self.announced.get(node).unwrap_or(&nothing);
+            let (no_sessions, no_prefixes) = (Sessions::new(), BTreeSet::new());
+            let now = self.announced.get(node).unwrap_or(&no_sessions);
             for (session, prefixes) in sessions {
-                let Some(still) = now.get(session) else {
-                    if since.elapsed() > STALE {
-                        lost.push(format!("{node} loses its session {session}"));
-                    }
-                    continue;
-                };
+                // Without a peer only those stay that carry something.
+                let is_asked_for = since.elapsed() > STALE && self.peer.is_some_and(|since| since.elapsed() > STALE);
+                if is_asked_for && !now.contains_key(session) {
+                    lost.push(format!("{node} loses its session {session}"));
+                }
+                let still = now.get(session).unwrap_or(&no_prefixes);
                 for prefix in prefixes.difference(still) {
                     let place = (node.clone(), *prefix);
                     let is_old = self.wanted.get(&place).is_some_and(|since| since.elapsed() > STALE);
