@@ -204,6 +204,14 @@ impl Content {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
     }
 
+    /// Leaves these sessions alone, told by VRF and key, with their routers. Each may be changed.
+    pub fn retain_sessions(&mut self, mut keep: impl FnMut(&str, &str, &mut Session) -> bool) {
+        for (vrf, router) in &mut self.routers {
+            router.sessions.retain(|key, session| keep(vrf, key, session));
+        }
+        self.routers.retain(|_, router| !router.sessions.is_empty());
+    }
+
     /// Leaves routes to these prefixes alone.
     pub fn retain_routes(&mut self, keep: impl Fn(&IpNet) -> bool) {
         for session in self.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {

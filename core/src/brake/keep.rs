@@ -68,25 +68,20 @@ fn failure_of<'w>(world: &'w World, node: &ObjectName) -> Option<&'w str> {
 
 /// The sessions whose Secret the host's daemon can use: with another it would take nothing at all.
 fn usable(mut content: Content, world: &World, host: &Host) -> Option<Content> {
-    for router in content.routers.values_mut() {
-        router.sessions.retain(|_, session| {
-            let secret = session.neighbor.password_secret.as_ref().and_then(|secret| secret.name.as_deref());
-            secret.is_none_or(|secret| !is_unusable(world, host, secret))
-        });
-    }
-    content.routers.retain(|_, router| !router.sessions.is_empty());
+    content.retain_sessions(|_, _, session| {
+        let secret = session.neighbor.password_secret.as_ref().and_then(|secret| secret.name.as_deref());
+        secret.is_none_or(|secret| !is_unusable(world, host, secret))
+    });
     (!content.routers.is_empty()).then_some(content)
 }
 
 /// Of the sessions of a host those that have something to carry: what it shares with others, or what it has alone. With what it
 /// shares.
 fn carrying(mut sessions: Content, shared: &Content, own: Option<&Content>) -> Content {
-    for (vrf, router) in &mut sessions.routers {
-        router.sessions.retain(|key, session| {
-            session.routes = shared.session(vrf, key).map(|session| session.routes.clone()).unwrap_or_default();
-            !session.routes.is_empty() || own.is_some_and(|own| own.session(vrf, key).is_some())
-        });
-    }
+    sessions.retain_sessions(|vrf, key, session| {
+        session.routes = shared.session(vrf, key).map(|session| session.routes.clone()).unwrap_or_default();
+        !session.routes.is_empty() || own.is_some_and(|own| own.session(vrf, key).is_some())
+    });
     sessions
 }
 
@@ -125,18 +120,12 @@ fn mergeable(mut content: Content, others: &Others, host: usize) -> Option<Conte
         merging.add(Named { name: &name, spec: &spec }).is_ok() && merging.finish().is_ok()
     };
     if !merges(&content) {
-        let alone = |vrf: &str, key: &str| {
-            let mut alone = content.clone();
-            alone.routers.retain(|name, _| name == vrf);
-            alone.routers.values_mut().for_each(|router| router.sessions.retain(|name, _| name == key));
+        let all = content.clone();
+        content.retain_sessions(|vrf, key, _| {
+            let mut alone = all.clone();
+            alone.retain_sessions(|other_vrf, other, _| (other_vrf, other) == (vrf, key));
             merges(&alone)
-        };
-        let kept = content.sessions().filter(|(vrf, key, _)| alone(vrf, key));
-        let kept: BTreeSet<_> = kept.map(|(vrf, key, _)| (vrf.to_owned(), key.to_owned())).collect();
-        for (vrf, router) in &mut content.routers {
-            router.sessions.retain(|key, _| kept.contains(&(vrf.clone(), key.clone())));
-        }
+        });
     }
-    content.routers.retain(|_, router| !router.sessions.is_empty());
     (!content.routers.is_empty()).then_some(content)
 }

@@ -187,7 +187,8 @@ impl Held {
         base: &mut Content,
         overlays: &mut BTreeMap<usize, Content>,
     ) {
-        for (vrf, router) in shared.and_then(|index| self.shared.get(index)).into_iter().flat_map(|c| &c.routers) {
+        let shared = shared.and_then(|index| self.shared.get(index));
+        for (vrf, router) in shared.into_iter().flat_map(|content| &content.routers) {
             let there = base.routers.entry(vrf.clone()).or_insert_with(|| LayerRouter {
                 asn: router.asn,
                 id: router.id.clone(),
@@ -201,10 +202,8 @@ impl Held {
                 }
             }
         }
-        if let Some(content) = shared.and_then(|index| self.shared.get(index)) {
-            for (name, profile) in &content.bfd_profiles {
-                base.bfd_profiles.entry(name.clone()).or_insert_with(|| profile.clone());
-            }
+        for (name, profile) in shared.into_iter().flat_map(|content| &content.bfd_profiles) {
+            base.bfd_profiles.entry(name.clone()).or_insert_with(|| profile.clone());
         }
         for host in hosts {
             for (vrf, key, session) in self.own.get(host).into_iter().flat_map(Content::sessions) {
