@@ -356,7 +356,8 @@ pub(crate) fn free_port() -> Result<u16, Error> {
     Err(std::io::Error::from(std::io::ErrorKind::AddrInUse).into())
 }
 
-async fn client(kubeconfig: &Path) -> Result<Client, Error> {
+/// A client with this kubeconfig. Its connections belong to the runtime that makes it.
+pub async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     let manifest = |error: kube::config::KubeconfigError| Error::Manifest("kubeconfig".to_owned(), error.to_string());
     let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(manifest)?;
     let mut config =

@@ -11,11 +11,14 @@ use http::{Method, StatusCode, Uri};
 use kube::Client;
 use tokio::{
     net::TcpListener,
-    task::JoinHandle,
+    runtime::{self, Runtime},
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{ControlPlane, Error, control_plane::kubeconfig};
+use crate::{
+    ControlPlane, Error,
+    control_plane::{client, kubeconfig},
+};
 
 /// What the proxy does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +54,13 @@ pub enum Action {
 type Decide = dyn Fn(&Method, &Uri) -> Action + Send + Sync;
 
 /// A proxy between the operator and the API server, over plain HTTP, that does what a test tells it.
+///
+/// It runs on a thread of its own: whatever keeps the test's thread busy, the operator can renew its Lease.
 #[derive(Debug)]
 pub struct Proxy {
     kubeconfig: PathBuf,
-    server: JoinHandle<()>,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
 }
 
 impl Proxy {
@@ -66,17 +72,23 @@ impl Proxy {
         control_plane: &ControlPlane,
         decide: impl Fn(&Method, &Uri) -> Action + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let path = control_plane.directory().join(format!("kubeconfig-proxy-{port}"));
         std::fs::write(&path, kubeconfig(&format!("http://127.0.0.1:{port}"), None, "ignored"))?;
         let decide: Arc<Decide> = Arc::new(decide);
-        let router = Router::new().fallback(forward).with_state((control_plane.client(), decide));
-        let server = tokio::spawn(async move {
-            // Ends with the test.
+        let admin = control_plane.kubeconfig();
+        let ready =
+            runtime.spawn(async move { Ok::<_, Error>((TcpListener::from_std(listener)?, client(&admin).await?)) });
+        let (listener, client) = ready.await.map_err(std::io::Error::from)??;
+        let router = Router::new().fallback(forward).with_state((client, decide));
+        runtime.spawn(async move {
+            // Ends with the proxy.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { kubeconfig: path, server })
+        Ok(Self { kubeconfig: path, runtime: Some(runtime) })
     }
 
     /// A kubeconfig that leads through the proxy, with the rights of an administrator.
@@ -88,7 +100,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
