@@ -89,6 +89,7 @@ reasons! {
     NoPool: "No pool can give the Service or the reservation an address; the message says why of each.",
     Undone: "Somebody changed an FRRConfiguration that Clarion wrote. That was undone: write an FRRConfiguration of your own, which FRR-K8s merges with it.",
     Reserved: "The reservation holds every address that it asks for.",
+    NotServed: "The Service is not of type LoadBalancer, or of no class that Clarion serves, so Clarion leaves it alone and writes nothing to it. Make it anew with `loadBalancerClass: clarionlb.io/bgp`, or have Clarion serve Services without a class: with the label `clarionlb.io/class-less: adopt` on their namespace, or everywhere with `--class-less=adopt`.",
     Deleting: "The Service is being deleted: it gets nothing new.",
     NoAdvertisement: "No LoadBalancerAdvertisement fits the Service.",
     NotToBeAnnounced: "The Service's pools are not meant to be announced.",

@@ -683,23 +683,27 @@ impl World {
         }
     }
 
-    /// Why a Service is not Clarion's to serve, if so.
+    /// Why a Service is not Clarion's to serve, if so: the reason and what there is to say.
     #[must_use]
-    pub fn not_served(&self, service: &Object<Service>) -> Option<String> {
+    pub fn not_served(&self, service: &Object<Service>) -> Option<(Reason, String)> {
         if self.serves(service) {
             return None;
         }
-        Some(match &service.value.class {
+        let message = match &service.value.class {
             _ if !service.value.is_load_balancer => "it is not of type LoadBalancer".to_owned(),
-            _ if self.drain_all == Some(DrainAll::Addresses) => ALL_RELEASED.to_owned(),
+            _ if self.drain_all == Some(DrainAll::Addresses) => {
+                return Some((Reason::AllDrained, ALL_RELEASED.to_owned()));
+            }
             Some(class) => {
                 format!("its class is {class}, and Clarion serves {}", self.settings.load_balancer_classes.join(", "))
             }
             None => format!(
-                "it has no class, and neither the label {} of its namespace nor --class-less has Clarion serve such",
-                names::CLASS_LESS_LABEL
+                "it has no class, and neither the label {label} of its namespace nor --class-less has Clarion serve such: \
+                 make it anew with a loadBalancerClass, or label the namespace {label}=adopt",
+                label = names::CLASS_LESS_LABEL
             ),
-        })
+        };
+        Some((Reason::NotServed, message))
     }
 
     /// The namespace of FRR-K8s: the one that was set, else the one with configurations of ours (with sessions, if there

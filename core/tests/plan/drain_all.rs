@@ -2,7 +2,7 @@
 
 use clarion_api::{AddressReservationSpec, names};
 use clarion_core::{
-    ConfigurationWrite, World, Write, plan, replay,
+    ConfigurationWrite, Reason, World, Write, plan, replay,
     world::{DrainAll, Family, ObjectName},
 };
 use rstest::rstest;
@@ -81,7 +81,9 @@ fn addresses_are_taken_from_services_once_nothing_announces_them() {
     settle(&mut world);
     assert!(addresses(&world, "u").is_empty());
     let u = world.services.get(&ObjectName::new("ns", "u")).unwrap();
-    assert!(world.not_served(u).unwrap().contains("drain-all"), "{:?}", world.not_served(u));
+    let (reason, why) = world.not_served(u).unwrap();
+    assert_eq!(reason, Reason::AllDrained);
+    assert!(why.contains("drain-all"), "{why}");
 }
 
 #[rstest]

@@ -80,6 +80,8 @@ struct Services {
     unknown: usize,
     /// Those that lack something.
     lacking: Vec<ServiceRow>,
+    /// Those of type LoadBalancer without a class that have no address, because nobody serves them.
+    left_alone: Vec<ServiceRow>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -276,7 +278,11 @@ pub fn nodes(prospect: &Prospect) -> Vec<NodeRow> {
 impl Services {
     fn of(next: &World) -> Self {
         let mut services = Self::default();
-        for service in next.services.iter().filter(|service| next.serves(service)) {
+        for service in next.services.iter() {
+            if !next.serves(service) {
+                services.left_alone.extend(left_alone(next, service));
+                continue;
+            }
             services.served += 1;
             let announced = service.value.conditions.iter().find(|condition| condition.type_ == names::ANNOUNCED);
             match announced.map(|condition| condition.status.as_str()) {
@@ -291,7 +297,7 @@ impl Services {
     }
 
     fn text(&self, rows: usize) -> String {
-        let Self { served, announced, unknown, lacking } = self;
+        let Self { served, announced, unknown, lacking, left_alone } = self;
         let mut text = format!("{}: {announced} announced", count(*served, "Service", "Services"));
         if *unknown > 0 {
             text.push_str(&format!(", {unknown} in FRRConfigurations without confirmation"));
@@ -300,11 +306,32 @@ impl Services {
             0 => text.push('\n'),
             number => text.push_str(&format!(", {number} not\n")),
         }
-        for ServiceRow { service, reason, message, .. } in lacking.iter().take(rows) {
-            text.push_str(&format!("  {service}: {reason}\n{}", paragraph(message, 4)));
+        text.push_str(&listed(lacking, rows));
+        if !left_alone.is_empty() {
+            let number = count(left_alone.len(), "Service without a class has", "Services without a class have");
+            text.push_str(&format!("{number} no address\n{}", listed(left_alone, rows)));
         }
-        text + &more(lacking.len(), rows)
+        text
     }
+}
+
+/// Services with what there is to tell of them.
+fn listed(services: &[ServiceRow], rows: usize) -> String {
+    let of = |ServiceRow { service, reason, message, .. }: &ServiceRow| {
+        format!("  {service}: {reason}\n{}", paragraph(message, 4))
+    };
+    services.iter().take(rows).map(of).collect::<String>() + &more(services.len(), rows)
+}
+
+/// Why nobody serves a Service, if that may be what its owner has overlooked.
+fn left_alone(next: &World, service: &Object<Service>) -> Option<ServiceRow> {
+    let Service { class, addresses, other_ingress, is_load_balancer, .. } = &service.value;
+    if !is_load_balancer || class.is_some() || !addresses.is_empty() || *other_ingress > 0 {
+        return None;
+    }
+    let (reason, message) = next.not_served(service)?;
+    let (service, reason) = (service.meta.name.to_string(), reason.name().to_owned());
+    Some(ServiceRow { severity: Level::Warning, service, reason, message })
 }
 
 /// What a Service lacks that it is to have.

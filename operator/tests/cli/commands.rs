@@ -151,6 +151,20 @@ fn status_when_it_is_not() {
 }
 
 #[test]
+fn status_names_services_that_nobody_serves() {
+    let forgotten = "{apiVersion: v1, kind: Service, metadata: {name: forgotten, namespace: shop}, \
+         spec: {type: LoadBalancer, ipFamilies: [IPv4], ports: [{port: 80}]}}\n";
+    let cloud = forgotten.replace("forgotten", "cloud").replace(
+        "ports: [{port: 80}]}",
+        "ports: [{port: 80}]}, status: \
+         {loadBalancer: {ingress: [{hostname: lb.example.com}]}}",
+    );
+    let other = forgotten.replace("forgotten", "other").replace("type:", "loadBalancerClass: example.com/other, type:");
+    let manifests = [WELL, "---\n", forgotten, "---\n", &cloud, "---\n", &other];
+    insta::assert_snapshot!(outcome(&manifests, &["status"]));
+}
+
+#[test]
 fn status_where_pods_of_frr_k8s_are_not_ready() {
     let pod = |node: &str, ready: &str| {
         format!(

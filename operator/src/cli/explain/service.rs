@@ -148,8 +148,10 @@ impl Explanation {
             findings: Vec::new(),
         };
         let Some(seated) = allocation.seat(name).filter(|seated| seated.served) else {
-            let why = prospect.world.not_served(service);
-            explanation.message = why.unwrap_or_else(|| "it is being looked at".to_owned());
+            match prospect.world.not_served(service) {
+                Some((reason, why)) => (explanation.reason, explanation.message) = (Some(reason.name()), why),
+                None => explanation.message = "it is being looked at".to_owned(),
+            }
             return explanation;
         };
         let verdict = seated.verdict();

@@ -321,7 +321,8 @@ fn services(
         let (now, clarion) = (texts(&before.value), texts(&service.value));
         let is_one_sided = service.value.addresses.iter().any(|address| one_sided.contains(&IpNet::from(*address)));
         let why = if now == clarion {
-            then.not_served(service).or_else(|| fault(&service.value.conditions)).filter(|_| is_one_sided)
+            let not_served = then.not_served(service).map(|(_, why)| why);
+            not_served.or_else(|| fault(&service.value.conditions)).filter(|_| is_one_sided)
         } else {
             Some(first.get(name).cloned().unwrap_or_default())
         };
