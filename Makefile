@@ -121,6 +121,10 @@ generate: build ## Generate CRDs, the catalogue of reasons, and packaging files
 bundle: ## Generate the OLM bundle and catalog, and what the Helm chart has of config/ and crds/
 	@scripts/bundle
 
+.PHONY: site
+site: ## Make a site of the documentation, in target/site
+	@scripts/site
+
 .PHONY: release
 release: $(if $(DRY_RUN),build) ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 only shows what would change
 	@scripts/release

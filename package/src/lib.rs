@@ -1,5 +1,5 @@
-//! Writes the files that Clarion is packaged in, all from one source: `config/` for manifests, `crds/` for CRDs, the version of
-//! the workspace, and `package/` for what can't be known from elsewhere.
+//! Writes the files that Clarion is packaged in, and the reference of its API, all from one source: `config/` for manifests, `crds/`
+//! for CRDs, the version of the workspace, and `package/` for what can't be known from elsewhere.
 //!
 //! [`Source`] reads, [`generate`] makes files of it, and [`Files`] writes them or compares them with what is there.
 
@@ -8,6 +8,7 @@ mod chart;
 mod csv;
 mod files;
 mod olm;
+mod reference;
 mod source;
 mod words;
 mod yaml;
@@ -15,7 +16,7 @@ mod yaml;
 use std::path::PathBuf;
 
 pub use files::Files;
-pub use source::{About, Source};
+pub use source::{About, Examples, Source};
 
 /// Where the tools are that take part.
 #[derive(Clone, Debug)]
@@ -52,5 +53,6 @@ pub fn generate(source: &Source, tools: &Tools) -> Result<Files, Error> {
     bundle::add(source, &mut files)?;
     olm::add(source, tools, &mut files)?;
     chart::add(source, &mut files)?;
+    reference::add(source, &mut files)?;
     Ok(files)
 }

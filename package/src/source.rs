@@ -94,6 +94,15 @@ pub struct KindAbout {
     pub resources: Vec<Value>,
 }
 
+/// Examples of a kind.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// As they are written, with comments.
+    pub text: String,
+    /// The objects.
+    pub objects: Vec<Value>,
+}
+
 /// Everything that the generated files are made of.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -111,6 +120,8 @@ pub struct Source {
     pub crds: Vec<Value>,
     /// An example of each kind, in the order of the CRDs.
     pub examples: Vec<Value>,
+    /// Examples with every field of `docs/examples/reference`, by the singular name of their kind.
+    pub reference: BTreeMap<String, Examples>,
     /// The objects of `config/components`, by component.
     pub components: BTreeMap<String, Vec<Value>>,
     /// What `opm` rendered of earlier versions, the oldest first.
@@ -144,6 +155,13 @@ impl Source {
             }
             examples.append(&mut found);
         }
+        let mut reference = BTreeMap::new();
+        for file in listed(&root.join("docs/examples/reference"))? {
+            let singular = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let text = yaml::read(&file)?;
+            let objects = yaml::parse(&file.display().to_string(), &text)?;
+            reference.insert(singular, Examples { text, objects });
+        }
         let mut components = BTreeMap::new();
         let directory = root.join("config/components");
         for path in listed(&directory)? {
@@ -166,6 +184,7 @@ impl Source {
             config,
             crds,
             examples,
+            reference,
             components,
             released,
             root: root.to_owned(),

@@ -10,6 +10,7 @@
 
 mod beside;
 mod continuity;
+mod newcomer;
 mod objects;
 mod policies;
 mod sessions;
@@ -30,6 +31,13 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(3));
     let runtime = clarion_e2e::runtime().unwrap();
     let handle = runtime.handle();
-    let themes = [policies::theme(), beside::theme(), continuity::theme(), sessions::theme(), trouble::theme()];
+    let themes = [
+        policies::theme(),
+        beside::theme(),
+        continuity::theme(),
+        sessions::theme(),
+        trouble::theme(),
+        newcomer::theme(),
+    ];
     libtest_mimic::run(&arguments, themes::trials(handle, themes)).exit_code()
 }

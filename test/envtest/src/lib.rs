@@ -14,10 +14,12 @@ mod helm;
 pub mod history;
 mod metallb;
 mod operator;
+mod page;
 mod process;
 mod proxy;
 mod scrape;
 mod tools;
+mod transcript;
 pub mod wait;
 mod webhook;
 
@@ -31,10 +33,12 @@ pub use helm::Helm;
 pub use history::History;
 pub use metallb::MetalLb;
 pub use operator::Operator;
+pub use page::{Block, Page};
 pub use process::{Memory, Process};
 pub use proxy::{Action, Proxy};
 pub use scrape::Scrape;
 pub use tools::{repository, target, tools};
+pub use transcript::{Step, Transcript, page_shows, words};
 pub use webhook::Webhook;
 
 /// Why a component could not be started or used.

@@ -20,6 +20,7 @@ mod commands;
 mod crds;
 mod cutover;
 mod deployment;
+mod documents;
 mod drain_all;
 mod faults;
 mod feedback;
