@@ -242,12 +242,17 @@ impl AddressSet {
         self.family(family).0.first_key_value().map(|(first, _)| address(family, *first))
     }
 
-    /// How many addresses of the family there are, at most [`COUNT_MAX`].
+    /// How many addresses of the family there are; one less of all IPv6 addresses.
+    #[must_use]
+    pub fn size(&self, family: Family) -> u128 {
+        let ranges = &self.family(family).0;
+        ranges.iter().fold(0_u128, |sum, (first, last)| sum.saturating_add(last - first).saturating_add(1))
+    }
+
+    /// The same, at most [`COUNT_MAX`].
     #[must_use]
     pub fn count(&self, family: Family) -> u64 {
-        let ranges = &self.family(family).0;
-        let sum = ranges.iter().fold(0_u128, |sum, (first, last)| sum.saturating_add(last - first).saturating_add(1));
-        u64::try_from(sum).unwrap_or(COUNT_MAX).min(COUNT_MAX)
+        u64::try_from(self.size(family)).unwrap_or(COUNT_MAX).min(COUNT_MAX)
     }
 
     /// Whether there is no address of either family.

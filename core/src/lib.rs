@@ -26,6 +26,7 @@ mod plan;
 pub mod replay;
 mod report;
 mod session;
+mod stage;
 pub mod text;
 mod transition;
 pub mod world;
@@ -34,7 +35,9 @@ mod write;
 pub use brake::{Brake, Waiting, Withdrawal};
 pub use finding::{Finding, Findings, Reason, Severity};
 pub use hash::hash;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, plan_in_stages};
+pub use report::{Figures, NextHops, PeerFigures, PoolFigures};
+pub use stage::Stage;
 pub use world::World;
 pub use write::{
     ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Urgency, Write,

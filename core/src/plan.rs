@@ -18,8 +18,9 @@ use crate::{
     hosts,
     layer::{Content, Layer},
     others::Others,
-    report::{self, Announced, Daemons, Known},
+    report::{self, Announced, Daemons, Figures, Known, NextHops},
     session,
+    stage::Stage,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
     write::{ConfigurationWrite, Event, Precondition, Write},
 };
@@ -41,30 +42,47 @@ pub struct Plan {
     pub skews: Skews,
     /// What waits for somebody to agree.
     pub held: Option<Waiting>,
+    /// How things are with pools and peers, in numbers.
+    pub figures: Figures,
+    /// From which nodes prefixes are to be announced.
+    pub next_hops: NextHops,
 }
 
 /// Decides what to write now. Called again on a world in which the writes have landed, it converges.
 #[must_use]
 pub fn plan(world: &World) -> Plan {
+    plan_in_stages(world, &mut |_| {})
+}
+
+/// The same, and `begins` is told of each stage as it begins, which ends the one before. A stage may come again.
+#[must_use]
+pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     let mut findings = Findings::default();
+    begins(Stage::Config);
     let config = config::check(world, &mut findings);
+    begins(Stage::Allocate);
     let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
+    begins(Stage::Hosts);
     let hosts = hosts::hosts(world, &config, &mut findings);
     let others = Others::new(world, &hosts);
-    let compose = |held: &Held| {
+    let compose = |held: &Held, begins: &mut dyn FnMut(Stage)| {
         let mut findings = Findings::default();
+        begins(Stage::Session);
         let sessions = session::sessions(world, &config, &hosts, &others, held, &mut findings);
+        begins(Stage::Announce);
         let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+        begins(Stage::Compose);
         let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, held, &mut findings);
         (sessions, announcement, layout, findings)
     };
-    let (mut sessions, mut announcement, mut layout, mut told) = compose(&Held::default());
+    let (mut sessions, mut announcement, mut layout, mut told) = compose(&Held::default(), begins);
+    begins(Stage::Brake);
     let held = {
         let (config, allocation, hosts, others) = (&config, &allocation, &hosts, &others);
         brake::held(&Stages { world, config, allocation, hosts, others, sessions: &sessions }, &layout)
     };
     if let Some(held) = &held {
-        (sessions, announcement, layout, told) = compose(held);
+        (sessions, announcement, layout, told) = compose(held, begins);
     }
     let held = held.unwrap_or_default();
     findings.append(told);
@@ -72,6 +90,7 @@ pub fn plan(world: &World) -> Plan {
     let deadlines = hosts.taint_deadlines();
     elsewhere(world, &config, &mut findings);
 
+    begins(Stage::Transition);
     let mut unfinished = BTreeSet::new();
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
@@ -79,6 +98,7 @@ pub fn plan(world: &World) -> Plan {
         let configurations = configurations(world, &layout, beside, &held, &deadlines, &mut unfinished);
         writes.extend(configurations.into_iter().map(Write::Configuration));
     }
+    begins(Stage::Report);
     let daemons = Daemons::new(world, &hosts);
     daemons.tell(&config, &hosts, &others, &sessions, &mut findings);
     let progress = daemons.progress(&layout);
@@ -88,6 +108,7 @@ pub fn plan(world: &World) -> Plan {
     let (pools, advertisements) = report::tallies(&config, &announcement, &progress);
     let known = Known { pools, advertisements, peers: daemons.of_peers(&config, &hosts, &sessions) };
     report::objects(world, &config, &allocation, &sessions, &known, &findings, &mut writes);
+    let figures = Figures::new(&config, &allocation, &sessions, &hosts, &layout, &known);
     let fulfilled = fulfilled(world, unfinished, &writes);
     if !world.unsettled.is_empty() {
         writes.retain(|write| !world.unsettled.contains_key(&write.object()));
@@ -97,7 +118,8 @@ pub fn plan(world: &World) -> Plan {
     let wake = due.filter(|at| *at > world.now).min();
     let look_at = daemons.worth_a_look(&layout, &unconfirmed);
     let held = held.waiting().cloned();
-    Plan { writes, fulfilled, findings, wake, look_at, skews: announcement.skews, held }
+    let (skews, next_hops) = (announcement.skews, NextHops::new(&layout));
+    Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops }
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use clarion_api::Timestamp;
 use clarion_core::{
-    Plan, World, plan,
+    NextHops, Plan, World,
     world::{Configuration, DrainAll, Intent, Kind, ObjectName, ObjectRef, Settings},
 };
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use crate::{
     apply::{Apply, Queue, Writer},
     clock::Clock,
     lead::{Leadership, Lost, lease::Asked},
-    telemetry::{FindingsLog, Health, Metrics, Phase},
+    telemetry::{self, FindingsLog, Health, Metrics, Phase},
     watch::{self, Change, Watches},
 };
 
@@ -77,6 +77,8 @@ struct State {
     /// The namespace of FRR-K8s that was last told.
     namespace: String,
     findings: FindingsLog,
+    /// Those of the last plan.
+    next_hops: Option<NextHops>,
 }
 
 impl Loop {
@@ -100,6 +102,7 @@ impl Loop {
             look_ups: JoinSet::new(),
             namespace: String::new(),
             findings: FindingsLog::new(Instant::now()),
+            next_hops: None,
         };
         let leadership = self.leadership.clone();
         let mut asked = leadership.asked();
@@ -205,8 +208,8 @@ impl Loop {
         }
         state.world.now = self.clock.now();
         queue.outdate();
-        let Plan { writes, fulfilled, findings, wake, look_at, skews, held } = plan(&state.world);
-        let took = now.elapsed();
+        let (plan, took) = telemetry::plan(&state.world, &self.metrics);
+        let Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops } = plan;
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
         state.only_reports = true;
@@ -218,8 +221,11 @@ impl Loop {
         self.metrics.reported(&state.world);
         self.metrics.spread(&skews);
         self.metrics.held(held.as_ref());
+        self.metrics.figures(figures);
+        let changed = state.next_hops.as_ref().map_or(0, |before| next_hops.changed_since(before));
+        self.metrics.next_hops_changed(changed);
+        state.next_hops = Some(next_hops);
         state.due = wake;
-        self.metrics.planned(took);
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned");
         if !writes.is_empty() {
             self.metrics.reacted(since.elapsed());

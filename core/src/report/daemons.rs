@@ -83,7 +83,7 @@ struct Audience<'w> {
 }
 
 /// The objects of a layout, those that say the same together.
-fn alike(layout: &Layout) -> impl Iterator<Item = Vec<&Layer>> {
+pub(super) fn alike(layout: &Layout) -> impl Iterator<Item = Vec<&Layer>> {
     let mut alike: Vec<Vec<&Layer>> = Vec::new();
     let mut known = HashMap::new();
     for layer in layout.values() {

@@ -2,6 +2,8 @@
 
 mod announced;
 mod daemons;
+mod figures;
+mod next_hops;
 mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -17,7 +19,9 @@ use clarion_api::{
     status::Status,
 };
 pub use daemons::{Daemons, PeerSessions};
+pub use figures::{Figures, PeerFigures, PoolFigures};
 use itertools::Itertools as _;
+pub use next_hops::NextHops;
 use smol_str::SmolStr;
 use verdict::{EVENT_MAX, Verdict};
 

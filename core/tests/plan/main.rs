@@ -10,6 +10,7 @@ mod cluster;
 mod combinations;
 mod confirmed;
 mod drain_all;
+mod figures;
 mod mangled;
 mod random;
 mod reservations;

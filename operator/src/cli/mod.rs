@@ -19,6 +19,7 @@ mod import;
 mod lease;
 mod man;
 mod manifests;
+mod metrics;
 mod neighbor;
 mod node;
 mod output;
@@ -75,6 +76,8 @@ enum Command {
     Crds(crds::Crds),
     /// Print the catalogue of reasons that conditions have
     Reasons(reasons::Reasons),
+    /// Print what metrics the operator has
+    Metrics(metrics::Metrics),
     Version(version::Version),
     Completion(completion::Completion),
     Man(man::Man),
@@ -115,6 +118,8 @@ enum Error {
     SupportBundle(#[from] support_bundle::Error),
     #[error(transparent)]
     Reasons(#[from] reasons::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Version(#[from] output::Error),
     #[error(transparent)]
@@ -176,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Import(import) => done(import.execute().map_err(Error::from)),
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),
+        Command::Metrics(metrics) => done(metrics.execute().map_err(Error::from)),
         Command::SupportBundle(bundle) => done(bundle.execute().map_err(Error::from)),
         Command::Version(version) => done(version.execute().map_err(Error::from)),
         Command::Completion(completion) => {

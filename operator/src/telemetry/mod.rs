@@ -5,6 +5,7 @@ mod findings;
 mod health;
 mod metrics;
 mod scrape;
+mod stages;
 
 use std::io::IsTerminal as _;
 
@@ -13,6 +14,7 @@ pub use findings::FindingsLog;
 pub use health::{Health, Phase};
 pub use metrics::Metrics;
 pub use scrape::Files;
+pub use stages::plan;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
