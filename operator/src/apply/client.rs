@@ -206,8 +206,8 @@ impl Writer {
     }
 }
 
-/// What went wrong, and why: the API server could not be reached, say, because nothing listens there.
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// What went wrong, and why: a server could not be reached, say, because nothing listens there.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
     for cause in causes {

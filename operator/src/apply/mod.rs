@@ -13,12 +13,12 @@ use clarion_core::{
     Event, Write,
     world::{Intent, Kind, ObjectRef, World},
 };
-pub use client::Writer;
+pub use client::{Writer, with_causes};
 use events::Teller;
 use lane::{Answer, Lane};
 use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, Span, debug, field, info, info_span, warn};
 
 use crate::{bucket::Bucket, telemetry::Metrics};
 
@@ -57,6 +57,17 @@ pub struct Outcome {
     pub started: Instant,
     /// When the outcome was known.
     pub ended: Instant,
+}
+
+impl Outcome {
+    /// Its name in metrics and traces.
+    pub fn name(&self) -> &'static str {
+        match &self.error {
+            None => "ok",
+            Some(failure) if failure.cause == Cause::Conflict => "conflict",
+            Some(_) => "failed",
+        }
+    }
 }
 
 /// Why a write failed.
@@ -160,9 +171,17 @@ impl Queue {
             let later = loop {
                 match lane.next(now, |object| pauses.get(object).map(|pause| pause.until)) {
                     Ok(write) => {
-                        world.unsettled.insert(write.object(), Intent::of(&write));
+                        let object = write.object();
+                        let (kind, urgency) = (object.kind, write.urgency());
+                        let span = info_span!("write", %kind, object = %object.name, ?urgency, outcome = field::Empty);
+                        world.unsettled.insert(object, Intent::of(&write));
                         let writer = self.writer.within(timeout.min(within));
-                        self.running.spawn(async move { writer.perform(write).await });
+                        let perform = async move {
+                            let outcome = writer.perform(write).await;
+                            Span::current().record("outcome", outcome.name());
+                            outcome
+                        };
+                        self.running.spawn(perform.instrument(span));
                     }
                     Err(later) => break later,
                 }
@@ -192,6 +211,7 @@ impl Queue {
 
     /// Takes an outcome into the world, and pauses the object if its write failed.
     pub fn take(&mut self, outcome: Outcome, world: &mut World) {
+        let name = outcome.name();
         let Outcome { object, apply, error, event, started, ended } = outcome;
         let now = Instant::now();
         let took = ended.saturating_duration_since(started);
@@ -207,7 +227,7 @@ impl Queue {
         lane.settled(answer, started, ended);
         world.unsettled.remove(&object);
         apply(world);
-        self.metrics.written(object.kind, error.as_ref(), took);
+        self.metrics.written(object.kind, name, took);
         match error {
             None => {
                 debug!(%object, took_ms = took.as_millis(), "written");

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use http::Uri;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -12,7 +13,7 @@ use crate::{
     clock::Clock,
     lead::{Lost, Terms},
     process::Process,
-    telemetry::{self, Endpoints, Files, Health, LogFormat, Metrics},
+    telemetry::{self, Endpoints, Export, Files, Health, LogFormat, Metrics},
 };
 
 #[derive(Debug, Args)]
@@ -47,6 +48,9 @@ pub struct Run {
     /// Where probes are answered
     #[arg(long, env = "CLARION_HEALTH_ADDR", value_name = "ADDRESS", default_value = "[::]:8080")]
     health_addr: SocketAddr,
+    /// Where to send traces and logs, as OTLP over HTTP: `http://collector:4318`; nowhere if not given
+    #[arg(long, env = "CLARION_OTLP_ENDPOINT", value_name = "URL", value_parser = telemetry::endpoint)]
+    otlp_endpoint: Option<Uri>,
     /// How log lines look
     #[arg(long, env = "CLARION_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -66,6 +70,8 @@ pub enum Error {
     Client(#[from] kube::Error),
     #[error(transparent)]
     Endpoints(#[from] telemetry::Error),
+    #[error(transparent)]
+    Export(#[from] telemetry::ExportError),
     #[error("the process can't be set up: {0}")]
     Process(#[from] std::io::Error),
     #[error(transparent)]
@@ -82,12 +88,24 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 
 impl Run {
     pub fn execute(self) -> Result<(), Error> {
-        telemetry::log(self.log_format);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(self.operate())
+        let (identity, metrics) = (identity(), Metrics::new());
+        let endpoint = self.otlp_endpoint.as_ref();
+        let export = endpoint.map(|to| Export::new(to, &identity, &metrics, runtime.handle().clone())).transpose()?;
+        telemetry::log(self.log_format, export.as_ref());
+        let result = runtime.block_on(async {
+            let result = self.operate(identity, metrics).await;
+            if let Some(export) = export {
+                export.stop().await;
+            }
+            result
+        });
+        // Threads that look up host names may be waited for no longer than requests.
+        runtime.shutdown_background();
+        result
     }
 
-    async fn operate(self) -> Result<(), Error> {
+    async fn operate(self, identity: String, metrics: Metrics) -> Result<(), Error> {
         let mut config = cluster::config().await?;
         // Requests that write must not be repeated behind our back, and the Lease must not wait for a slow one.
         config.default_retry = false;
@@ -101,10 +119,10 @@ impl Run {
         let terms = Terms {
             namespace: self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
             name: self.lease_name.clone(),
-            identity: identity(),
+            identity,
             duration: self.lease_duration,
         };
-        let (health, metrics) = (Health::new(), Metrics::new());
+        let health = Health::new();
         self.endpoints().serve(health.clone(), metrics.clone(), writer.clone()).await?;
         info!(version = BUILD.version, commit = BUILD.commit, api = %config.cluster_url, identity = terms.identity, "starting");
 

@@ -23,7 +23,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info, info_span, instrument, warn};
 
 use self::lease::{Asked, Seen};
 use crate::clock::Clock;
@@ -158,7 +158,9 @@ pub async fn acquire(
         let Candidate { client, terms, clock, .. } = &candidate;
         match found {
             Ok(Attempt::Got(lease, takeover)) => {
-                info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
+                info_span!("lease", change = "acquired", ?takeover).in_scope(|| {
+                    info!(lease = terms.name, identity = terms.identity, ?takeover, "leading");
+                });
                 let until = Arc::new(Mutex::new(started + terms.renew_within()));
                 let asked = Arc::new(watch::Sender::new(lease::asked(&lease)));
                 let (client, terms, clock) = (client.clone(), terms.clone(), clock.clone());
@@ -318,6 +320,12 @@ impl Leadership {
 
     /// Renews the Lease for as long as that works; returns when it is lost.
     pub async fn keep(&self) -> Lost {
+        let lost = self.renew_always().await;
+        let _lost = info_span!("lease", change = "lost", why = %lost);
+        lost
+    }
+
+    async fn renew_always(&self) -> Lost {
         let lease = self.terms.lease();
         loop {
             sleep(self.terms.retry_every()).await;
@@ -365,6 +373,7 @@ impl Leadership {
     }
 
     /// Frees the Lease, so that another process need not wait. Only when no write of this process is under way.
+    #[instrument(name = "lease", skip_all, fields(change = "released"))]
     pub async fn release(&self) {
         let release = async {
             if let Some(lease) = lease::get(&self.client, &self.terms).await?

@@ -23,6 +23,7 @@ frrK8sPods: {enabled: true}
 lease: {name: bgp, duration: 30s}
 maxInFlight: 8
 log: {format: text, level: "info,clarion=debug"}
+otlp: {endpoint: "http://collector.observability:4318"}
 env: [{name: EXTRA, value: "1"}]
 serviceAccount: {annotations: {a: b}}
 podAnnotations: {c: d}
@@ -133,6 +134,9 @@ fn every_setting_arrives() {
     let by_pod = endpoint("PodMonitor", "podMetricsEndpoints");
     assert_eq!(by_pod["authorization"]["credentials"]["name"], "scraper");
     assert_eq!(by_pod["tlsConfig"]["insecureSkipVerify"], true);
+    let ports = network["spec"]["egress"].as_array().unwrap().iter().flat_map(|rule| rule["ports"].as_array().unwrap());
+    let ports: Vec<_> = ports.map(|port| port["port"].as_u64().unwrap()).collect();
+    assert_eq!(ports, [6443, 4318, 53, 53]);
     assert_eq!(
         network["spec"]["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"],
         "it is about our Pods alone"
@@ -168,6 +172,7 @@ fn every_variable_is_one_that_the_operator_reads() {
 #[case("drainGrace=soon")]
 #[case("brake.share=101")]
 #[case("log.format=xml")]
+#[case("otlp.endpoint=collector:4317")]
 #[case("deletionPolicy.enable=true")]
 #[case("networkPolicy.apiServerPorts={70000}")]
 #[case("metrics.tlsSecret=Not A Name")]

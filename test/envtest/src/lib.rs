@@ -3,6 +3,7 @@
 //! Everything listens on free loopback ports and lives in temporary directories. What is started here ends with the
 //! process that started it, even if that panics or is killed.
 
+mod collector;
 mod control_plane;
 mod conversions;
 mod converter;
@@ -23,6 +24,7 @@ mod transcript;
 pub mod wait;
 mod webhook;
 
+pub use collector::{Collector, Manner, Span, Taken};
 pub use control_plane::{ControlPlane, manifests};
 pub use conversions::{Conversions, Failure};
 pub use converter::{Conversion, Converter, Load};

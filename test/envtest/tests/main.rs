@@ -31,6 +31,7 @@ mod golden;
 mod handover;
 mod import;
 mod kubernetes_versions;
+mod otlp;
 mod overload;
 mod packages;
 mod removal;

@@ -112,3 +112,10 @@ pub const NEXT_HOP_CHANGES: About = About {
     help: "Times that a prefix came to be announced from other nodes than before, each prefix counted: routers may spread its \
            connections anew, and break some",
 };
+pub const OTLP_RECORDS: About = About {
+    name: "otlp_records",
+    in_seconds: false,
+    labels: &[("signal", "`traces`, `logs`"), (OUTCOME, "`sent`, `failed`, `dropped`")],
+    series: "6",
+    help: "Spans and lines of the log for the OTLP endpoint: it took them, did not, or was too slow for so many",
+};

@@ -14,6 +14,7 @@ use clarion_core::{
     endpoints::Skews,
     world::{Kind, NodeState},
 };
+use itertools::Itertools as _;
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -21,7 +22,6 @@ use prometheus_client::{
 use tokio::runtime::Handle;
 
 use self::{about::*, catalogue::Catalogue, figures::Collected};
-use crate::apply::{Cause, Failure};
 
 type Labels = [(&'static str, String); 2];
 type KindLabel = [(&'static str, String); 1];
@@ -29,7 +29,7 @@ type KindLabel = [(&'static str, String); 1];
 type Label = [(&'static str, &'static str); 1];
 
 /// The metrics of the process.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     all: Arc<Mutex<Catalogue>>,
     plans: Histogram,
@@ -49,6 +49,28 @@ pub struct Metrics {
     held: Gauge,
     next_hop_changes: Counter,
     figures: Collected,
+    otlp_records: Family<[(&'static str, &'static str); 2], Counter>,
+}
+
+/// What is exported over OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Lines of the log.
+    Logs,
+}
+
+impl Signal {
+    const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        }
+    }
 }
 
 /// From 100 µs to 13 s, doubling.
@@ -70,6 +92,10 @@ impl Metrics {
     pub fn new() -> Self {
         let mut all = Catalogue::new();
         let figures = Collected::default();
+        let otlp_records = Family::default();
+        for (signal, outcome) in Signal::ALL.iter().cartesian_product(["sent", "failed", "dropped"]) {
+            drop(otlp_records.get_or_create(&[("signal", signal.name()), ("outcome", outcome)]));
+        }
         all.collect(&figures::GAUGES, figures.clone());
         Self {
             plans: all.add(&PLANS, histogram()),
@@ -88,6 +114,7 @@ impl Metrics {
             greatest_skew: all.add(&GREATEST_SKEW, Gauge::default()),
             held: all.add(&HELD, Gauge::default()),
             next_hop_changes: all.add(&NEXT_HOP_CHANGES, Counter::default()),
+            otlp_records: all.add(&OTLP_RECORDS, otlp_records),
             figures,
             all: Arc::new(Mutex::new(all)),
         }
@@ -113,6 +140,11 @@ impl Metrics {
         self.next_hop_changes.inc_by(u64::try_from(prefixes).unwrap_or(u64::MAX));
     }
 
+    /// So many spans or lines were exported, or were not.
+    pub fn exported(&self, signal: Signal, outcome: &'static str, count: u64) {
+        self.otlp_records.get_or_create(&[("signal", signal.name()), ("outcome", outcome)]).inc_by(count);
+    }
+
     /// A plan was made.
     pub fn planned(&self, took: Duration) {
         self.plans.observe(took.as_secs_f64());
@@ -124,12 +156,7 @@ impl Metrics {
     }
 
     /// The outcome of a write is known.
-    pub fn written(&self, kind: Kind, failure: Option<&Failure>, took: Duration) {
-        let outcome = match failure {
-            None => "ok",
-            Some(failure) if failure.cause == Cause::Conflict => "conflict",
-            Some(_) => "failed",
-        };
+    pub fn written(&self, kind: Kind, outcome: &'static str, took: Duration) {
         let kind = ("kind", kind.to_string());
         self.writes.get_or_create(&[kind.clone(), ("outcome", outcome.to_owned())]).inc();
         self.write_seconds.get_or_create(&[kind]).observe(took.as_secs_f64());
@@ -216,7 +243,7 @@ mod tests {
 
     fn full() -> Metrics {
         let metrics = Metrics::new();
-        metrics.written(Kind::Service, None, Duration::from_millis(1));
+        metrics.written(Kind::Service, "ok", Duration::from_millis(1));
         metrics.waiting("statuses", 1);
         metrics.spread(&Skews::default());
         let pool = PoolFigures { name: "main".to_owned(), family: IpFamily::V6, total: 2_f64.powi(128), assigned: 1.0 };
