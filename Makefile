@@ -113,7 +113,7 @@ generated: build ## Check that generated files are those that the code generates
 	@scripts/bundle --check
 
 .PHONY: generate
-generate: build ## Generate CRDs, the catalogues of reasons and metrics, and packaging files
+generate: build ## Generate CRDs, the catalogues of reasons and metrics, schemas, and packaging files
 	@scripts/generated
 	@scripts/bundle
 

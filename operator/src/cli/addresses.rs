@@ -8,6 +8,7 @@ use clarion_core::{
     config::Config,
     world::ObjectName,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -22,17 +23,22 @@ pub struct Addresses {
     view: View,
 }
 
-#[derive(Serialize)]
+/// An address that somebody has, or that is held for somebody.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+pub struct Row {
     address: String,
+    /// The pool that it is of, if a valid one has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<String>,
+    /// Who has it, as `NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    /// How it is held, in a word.
     state: &'static str,
-    /// Since when the Service has all that it asks for.
+    /// Since when the Service has all that it asks for (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     since: Option<Timestamp>,
 }
 

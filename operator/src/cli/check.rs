@@ -8,6 +8,7 @@ use clarion_core::{
     Reason, World,
     world::{Condition, Kind, ObjectName, ObjectRef},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -33,8 +34,10 @@ pub struct Check {
     view: View,
 }
 
-#[derive(Serialize)]
-struct Report {
+/// What manifests bring about.
+#[derive(Serialize, JsonSchema)]
+pub struct Report {
+    /// What is wrong, or worth knowing, of any object; errors first.
     findings: BTreeSet<Row>,
     /// FRRConfigurations of the manifests that FRR-K8s would refuse.
     conflicts: Vec<Conflict>,

@@ -7,6 +7,7 @@ use clarion_core::{
     admit::{self, Fault, Refusal},
     world::{Configuration, Node, Object, ObjectName},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 
 /// Why FRR-K8s refuses an FRRConfiguration, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conflict {
     /// The FRRConfiguration that is refused.
@@ -27,10 +28,13 @@ pub struct Conflict {
     /// Whose that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whose: Option<&'static str>,
+    /// The VRF, unless it is the default one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vrf: String,
+    /// The neighbor, if the field is one of a neighbor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbor: Option<String>,
+    /// The field that can't be merged.
     pub field: String,
     /// What the refused one says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +42,7 @@ pub struct Conflict {
     /// What the other one says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_value: Option<String>,
+    /// All of that, in words.
     pub message: String,
     /// The nodes; all if none is named.
     pub nodes: BTreeSet<String>,

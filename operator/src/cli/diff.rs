@@ -7,6 +7,7 @@ use clarion_core::{
     World,
     world::{Collection, Configuration, Custom, Kind, Object, ObjectName, ObjectRef},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -40,15 +41,19 @@ pub enum Error {
 }
 
 /// An object before and after.
-#[derive(Serialize)]
-struct Change {
+#[derive(Serialize, JsonSchema)]
+pub struct Change {
     kind: String,
+    /// The namespace of an object that has one.
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
     name: String,
+    /// `created`, `updated` or `deleted`.
     action: &'static str,
+    /// The object before, as far as Clarion writes it; missing if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Value>,
+    /// The object after.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<Value>,
     #[serde(skip)]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use clarion_core::{Finding, Findings, Severity, world::ObjectRef};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::paragraph;
 
 /// How much a finding matters; what matters most comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Level {
     Error,
@@ -16,12 +17,16 @@ pub enum Level {
 }
 
 /// Something to tell of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Row {
     pub severity: Level,
+    /// `KIND NAME`, or `KIND NAMESPACE/NAME`.
     #[serde(serialize_with = "object_text")]
+    #[schemars(with = "String")]
     pub object: ObjectRef,
+    /// One of the catalogue that `clarion reasons` prints.
     pub reason: String,
+    /// What exactly is meant, for people.
     pub message: String,
 }
 

@@ -31,6 +31,7 @@ mod release;
 mod render;
 mod reserve;
 mod run;
+mod schema;
 mod serving;
 mod shadow;
 mod status;
@@ -78,6 +79,7 @@ enum Command {
     Reasons(reasons::Reasons),
     /// Print what metrics the operator has
     Metrics(metrics::Metrics),
+    Schema(schema::Schema),
     Version(version::Version),
     Completion(completion::Completion),
     Man(man::Man),
@@ -120,6 +122,8 @@ enum Error {
     Reasons(#[from] reasons::Error),
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
     #[error(transparent)]
     Version(#[from] output::Error),
     #[error(transparent)]
@@ -182,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Crds(crds) => done(crds.execute().map_err(Error::from)),
         Command::Reasons(reasons) => done(reasons.execute().map_err(Error::from)),
         Command::Metrics(metrics) => done(metrics.execute().map_err(Error::from)),
+        Command::Schema(schema) => done(schema.execute().map_err(Error::from)),
         Command::SupportBundle(bundle) => done(bundle.execute().map_err(Error::from)),
         Command::Version(version) => done(version.execute().map_err(Error::from)),
         Command::Completion(completion) => {

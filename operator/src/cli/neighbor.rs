@@ -8,6 +8,7 @@ use clarion_core::{
     config::{Selector, selected},
     world::{Node, Object, Session},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The other end of a session, in a VRF of a node.
@@ -24,9 +25,11 @@ enum End {
 }
 
 /// What FRR-K8s reports of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     Down,
+    #[serde(rename = "not reported")]
     NotReported,
     Established,
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tabwriter::TabWriter;
 use textwrap::{Options, WordSplitter};
@@ -36,8 +37,8 @@ pub enum Error {
 }
 
 impl Output {
-    /// Prints a table, or the value that it was made from.
-    pub fn print<T: Serialize>(self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
+    /// Prints a table, or the value that it was made from, whose schema `clarion schema` prints.
+    pub fn print<T: Serialize + JsonSchema>(self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
         let text = match self.format {
             Format::Table => table(value),
             Format::Json => serde_json::to_string_pretty(value)? + "\n",

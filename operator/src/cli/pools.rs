@@ -9,6 +9,7 @@ use clarion_core::{
     world::Family,
 };
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -24,25 +25,33 @@ pub struct Pools {
 }
 
 /// The addresses of one family in a pool.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+pub struct Row {
     pool: String,
+    /// `IPv4` or `IPv6`.
     family: &'static str,
+    /// Addresses, prefixes, and ranges `FIRST-LAST`.
     ranges: Vec<String>,
+    /// Addresses that are in use.
     used: u64,
+    /// Addresses that are not; 9007199254740991 stands for that many or more.
     free: u64,
+    /// How many addresses namespaces may have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quotas: Vec<Quota>,
 }
 
-#[derive(Serialize)]
+/// How many addresses a namespace may have.
+#[derive(Serialize, JsonSchema)]
 struct Quota {
     /// The namespace; none for all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
+    /// How many it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     used: Option<u64>,
+    /// How many it may have.
     most: u64,
 }
 

@@ -14,6 +14,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -78,10 +79,13 @@ pub enum Error {
 const FIELD_MANAGER: &str = "clarion-release";
 
 /// What a Service gives up.
-#[derive(Serialize)]
-struct Row {
+#[derive(Serialize, JsonSchema)]
+pub struct Row {
+    /// `NAMESPACE/NAME`.
     service: String,
+    /// The addresses that it gives up.
     releases: Vec<IpAddr>,
+    /// Those that it keeps.
     keeps: Vec<IpAddr>,
     #[serde(skip)]
     name: ObjectName,

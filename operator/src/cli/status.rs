@@ -8,6 +8,7 @@ use clarion_core::{
     Reason, World,
     world::{self, Configuration, Custom, Kind, NOT_READY, Object, ObjectRef, Service},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -35,12 +36,14 @@ pub struct Status {
     view: View,
 }
 
-#[derive(Serialize)]
+/// Whether all is well.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+pub struct Report {
     pools: Vec<PoolRow>,
     peers: Vec<PeerRow>,
     services: Services,
+    /// What is wrong, or worth knowing, of objects that are not Services; errors first.
     findings: Vec<Row>,
     /// Fields that have no effect, because the installed FRR-K8s is older than what they are for.
     without_effect: Vec<&'static str>,
@@ -50,31 +53,45 @@ struct Report {
     errors: usize,
 }
 
-#[derive(Serialize)]
+/// A LoadBalancerPool.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PoolRow {
     pool: String,
+    /// The status of its condition `Ready`.
     ready: String,
+    /// The reason of that.
     reason: String,
+    /// How many of its addresses are in use, as in its status.
     usage: String,
 }
 
-#[derive(Serialize)]
+/// A RouterPeer, and the sessions with it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PeerRow {
     peer: String,
+    /// The status of its condition `Ready`.
     ready: String,
+    /// The reason of that.
     reason: String,
+    /// How many nodes it selects.
     nodes: usize,
+    /// How many of its sessions are established.
     established: usize,
+    /// The nodes whose session is down.
     down: Vec<String>,
+    /// The nodes whose session FRR-K8s does not report.
     not_reported: Vec<String>,
 }
 
-#[derive(Default, Serialize)]
+/// The Services that are served.
+#[derive(Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Services {
+    /// How many there are.
     served: usize,
+    /// How many are announced.
     announced: usize,
     /// It is not known of them whether they are announced.
     unknown: usize,
@@ -84,18 +101,21 @@ struct Services {
     left_alone: Vec<ServiceRow>,
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What a Service lacks.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct ServiceRow {
     pub severity: Level,
+    /// `NAMESPACE/NAME`.
     service: String,
     pub reason: String,
     pub message: String,
 }
 
 /// What failed on some nodes.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct NodeRow {
     pub nodes: BTreeSet<String>,
+    /// What failed: `conversion`, `reload`, `merge` or `Pod of FRR-K8s`.
     pub failed: &'static str,
     pub message: String,
 }

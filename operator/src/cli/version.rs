@@ -1,6 +1,7 @@
 //! `clarion version`
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{self, Output, table};
@@ -13,7 +14,7 @@ pub struct Version {
 }
 
 /// Which build this is.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, JsonSchema)]
 pub struct Build {
     pub version: &'static str,
     /// The commit; `-dirty` after it if files differed from that, `unknown` if it was not told to the compiler.

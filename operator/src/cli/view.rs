@@ -11,6 +11,7 @@ use clarion_core::{
     replay::{self, Unsettled},
     world::ObjectRef,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -67,7 +68,7 @@ impl View {
     }
 
     /// Prints a table, or the value that it was made from.
-    pub fn print<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
+    pub fn print<T: Serialize + JsonSchema>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
         Ok(self.output.print(value, table)?)
     }
 

@@ -16,6 +16,7 @@ use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -82,11 +83,15 @@ const FIELD_MANAGER: &str = "clarion-yield";
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// An FRRConfiguration of Clarion's that has the neighbor.
-#[derive(Serialize)]
-struct Row {
+#[derive(Serialize, JsonSchema)]
+pub struct Row {
+    /// `NAMESPACE/NAME`.
     name: String,
+    /// The neighbors of the peer that it has.
     neighbors: Vec<String>,
+    /// How many prefixes it offers to them.
     routes: usize,
+    /// How many nodes it selects.
     nodes: usize,
 }
 

@@ -1,6 +1,9 @@
 //! The commands that look at addresses, on manifests.
 
-use crate::*;
+use crate::{
+    schemas::{assert_as_its_schema_says, name},
+    *,
+};
 
 /// Pools of every kind, and Services that hold, share, wait and reserve.
 const CLUSTER: &str = r#"
@@ -132,6 +135,7 @@ fn json_and_yaml_have_the_same_content() {
         let json: serde_json::Value = serde_json::from_str(&printed(&[command, &["-o", "json"]].concat())).unwrap();
         let yaml: serde_json::Value = serde_saphyr::from_str(&printed(&[command, &["-o", "yaml"]].concat())).unwrap();
         assert_eq!(json, yaml);
+        assert_as_its_schema_says(&name(command), &json);
     }
 }
 

@@ -4,7 +4,10 @@ use std::process::{Command, Output};
 
 use rstest::rstest;
 
-use crate::*;
+use crate::{
+    schemas::{assert_as_its_schema_says, name},
+    *,
+};
 
 /// What is there when all is well: three nodes in two racks, users' own FRRConfiguration on one of them.
 pub(crate) const WELL: &str = r#"
@@ -442,6 +445,7 @@ fn json_and_yaml_say_the_same() {
         let yaml: serde_json::Value = serde_saphyr::from_str(&printed("yaml")).unwrap();
         assert_eq!(json, yaml, "{command:?}");
         assert!(!json.is_null());
+        assert_as_its_schema_says(&name(command), &json);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `clarion shadow`, on manifests.
 
-use crate::*;
+use crate::{schemas::assert_as_its_schema_says, *};
 
 /// MetalLB's objects.
 const METALLB: &str = r"
@@ -323,6 +323,7 @@ fn json_has_every_node_and_yaml_the_same() {
     let json = different(&files, &["-o", "json"]);
     let yaml: serde_json::Value = serde_saphyr::from_str(&different(&files, &["-o", "yaml"])).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), yaml);
+    assert_as_its_schema_says("shadow", &yaml);
     insta::assert_snapshot!(json);
 }
 

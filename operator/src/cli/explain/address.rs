@@ -10,6 +10,7 @@ use clarion_core::{
     config::{Config, Pool},
 };
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Error;
@@ -29,40 +30,52 @@ pub struct ExplainAddress {
     view: View,
 }
 
-#[derive(Serialize)]
-struct Explanation {
+/// What is known of an address.
+#[derive(Serialize, JsonSchema)]
+pub struct Explanation {
     address: IpAddr,
+    /// What each pool has to do with it.
     pools: Vec<PoolRow>,
     holders: Vec<HolderRow>,
     routes: Vec<RouteRow>,
 }
 
-#[derive(Serialize)]
+/// What a pool has to do with the address.
+#[derive(Serialize, JsonSchema)]
 struct PoolRow {
     pool: String,
+    /// In words.
     verdict: String,
 }
 
 /// Who has the address, or for whom it is held.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct HolderRow {
+    /// `NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    /// How it is held, in a word.
     state: &'static str,
+    /// The AddressReservations that hold it.
     reservations: Vec<String>,
 }
 
 /// A route of an FRRConfiguration that announces the address.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct RouteRow {
     prefix: String,
+    /// The RouterPeers that have the neighbor.
     peers: Vec<String>,
     neighbor: String,
+    /// Communities and the like, in words.
     attributes: String,
+    /// The FRRConfiguration.
     configuration: String,
+    /// Whose that is: `Clarion`, or others.
     whose: &'static str,
+    /// How many nodes it selects.
     nodes: usize,
 }
 

@@ -1,9 +1,9 @@
 //! `clarion explain`
 
-mod address;
-mod node;
-mod peer;
-mod service;
+pub mod address;
+pub mod node;
+pub mod peer;
+pub mod service;
 
 use std::net::IpAddr;
 

@@ -13,6 +13,7 @@ use clarion_core::{
 };
 use ipnet::IpNet;
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -33,10 +34,12 @@ pub struct ExplainNode {
     view: View,
 }
 
-#[derive(Serialize)]
+/// What is known of a node.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Explanation {
+pub struct Explanation {
     node: String,
+    /// Whether it announces, in words.
     standing: String,
     /// The labels that something selects by.
     labels: BTreeMap<String, String>,
@@ -46,31 +49,37 @@ struct Explanation {
     /// Why the daemon can't merge them, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
+    /// What comes of the merge.
     lines: Vec<Line>,
 }
 
 /// What the daemon said last.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Daemon {
     conversion: String,
     reload: String,
 }
 
-#[derive(Serialize)]
+/// An FRRConfiguration that selects the node.
+#[derive(Serialize, JsonSchema)]
 struct ConfigurationRow {
     name: String,
+    /// Whose it is: `Clarion`, or others.
     whose: &'static str,
+    /// What it has, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<String>,
 }
 
 /// A line of what comes of the merge.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Line {
     #[serde(skip)]
     depth: usize,
+    /// The VRF, unless it is the default one.
     #[serde(skip_serializing_if = "String::is_empty")]
     vrf: String,
+    /// The neighbor, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     neighbor: Option<String>,
     field: String,

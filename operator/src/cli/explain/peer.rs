@@ -11,6 +11,7 @@ use clarion_core::{
 };
 use ipnet::IpNet;
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,8 +33,9 @@ pub struct ExplainPeer {
     view: View,
 }
 
-#[derive(Serialize)]
-struct Explanation {
+/// What is known of a RouterPeer.
+#[derive(Serialize, JsonSchema)]
+pub struct Explanation {
     peer: String,
     /// What its spec says, but for the nodes.
     terms: Map<String, Value>,
@@ -44,16 +46,16 @@ struct Explanation {
 }
 
 /// Other terms for some nodes.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct OverrideRow {
+    /// The selector of the nodes.
     nodes: String,
     terms: Map<String, Value>,
 }
 
 /// The session of one node.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 struct SessionRow {
-    #[serde(serialize_with = "state_word")]
     state: State,
     node: String,
     neighbor: String,
@@ -61,16 +63,15 @@ struct SessionRow {
     routes: usize,
 }
 
-fn state_word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.word())
-}
-
 /// An FRRConfiguration that has the neighbor on some of the nodes.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ConfigurationRow {
     name: String,
+    /// Whose it is: `Clarion`, or others.
     whose: &'static str,
+    /// How many prefixes it offers.
     routes: usize,
+    /// On how many of the nodes.
     nodes: usize,
 }
 

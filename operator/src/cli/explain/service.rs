@@ -15,6 +15,7 @@ use clarion_core::{
     world::{Condition, Family, Kind, Object, ObjectRef, Service},
 };
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Error, object_name};
@@ -35,16 +36,21 @@ pub struct ExplainService {
     view: View,
 }
 
-#[derive(Serialize)]
+/// What is known of a Service.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Explanation {
+pub struct Explanation {
+    /// `NAMESPACE/NAME`.
     service: String,
+    /// Whether it is one that Clarion serves.
     served: bool,
     /// Whether it has what it asks for, `False` where it can do without part of it too.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
+    /// The reason of that, of the catalogue that `clarion reasons` prints.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// In words.
     message: String,
     pools: Vec<PoolRow>,
     advertisements: Vec<AdvertisementRow>,
@@ -59,18 +65,22 @@ struct Explanation {
 }
 
 /// What a pool has for the Service, by family.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PoolRow {
     pool: String,
+    /// `IPv4` or `IPv6`.
     family: &'static str,
+    /// How many addresses are free; 9007199254740991 stands for that many or more.
     free: u64,
+    /// The addresses that the Service has of it.
     addresses: Vec<String>,
+    /// Whether it would give another one, in words.
     verdict: String,
 }
 
 /// Whether an advertisement is for the Service.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AdvertisementRow {
     advertisement: String,
@@ -85,30 +95,38 @@ struct AdvertisementRow {
     nodes: usize,
 }
 
-#[derive(Serialize)]
+/// A route of an FRRConfiguration of Clarion's.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct RouteRow {
     prefix: String,
     neighbor: String,
+    /// The FRRConfiguration.
     configuration: String,
+    /// How many nodes announce it.
     nodes: usize,
 }
 
 /// The endpoints of a family on a node, and which part of all connections comes to them if routers spread these evenly over the
 /// nodes that announce.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct SpreadRow {
+    /// `IPv4` or `IPv6`.
     family: &'static str,
     node: String,
+    /// Whether it announces an address of the family.
     announces: bool,
+    /// How many endpoints that are ready are on it.
     endpoints: usize,
+    /// Of all connections, what comes to the node.
     percent_of_node: f64,
+    /// Of all connections, what comes to each of its endpoints.
     percent_of_each_endpoint: f64,
 }
 
 /// A condition as it is, or is to be.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ConditionRow {
     r#type: String,

@@ -18,10 +18,11 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Secret;
 use smol_str::ToSmolStr as _;
 
+pub use self::report::Report;
 use self::{
     compare::{What, differences},
     passwords::Passwords,
-    report::{ByNodes, ComparedWith, Refused, Report, ServiceRow},
+    report::{ByNodes, ComparedWith, Refused, ServiceRow},
 };
 use super::{
     cluster::{self, Source},

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use itertools::Itertools as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::{Difference, What};
 use crate::cli::output::table;
 
 /// What is found.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// What MetalLB's configuration is compared with.
@@ -25,7 +26,7 @@ pub struct Report {
 }
 
 /// Where Clarion's objects are from.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComparedWith {
     /// They are what an import makes of MetalLB's; else they were there.
@@ -35,10 +36,12 @@ pub struct ComparedWith {
     pub advertisements: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// What is different, on which nodes: a prefix that is announced, or a parameter of a session.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     pub nodes: BTreeSet<String>,
+    /// The VRF, unless it is the default one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vrf: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -47,12 +50,14 @@ pub struct Row {
     pub prefix: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
+    /// What MetalLB has there.
     pub metallb: String,
+    /// What Clarion would have.
     pub clarion: String,
 }
 
 /// What FRR-K8s can't merge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Refused {
     /// What there is without Clarion.
@@ -63,7 +68,8 @@ pub enum Refused {
     Together,
 }
 
-#[derive(Debug, Serialize)]
+/// What FRR-K8s can't merge, on which nodes, and why.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusalRow {
     pub nodes: BTreeSet<String>,
@@ -72,11 +78,14 @@ pub struct RefusalRow {
 }
 
 /// A Service with other addresses, or with an address that is announced by one of both alone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRow {
+    /// `NAMESPACE/NAME`.
     pub service: String,
+    /// The addresses that it has.
     pub now: BTreeSet<String>,
+    /// Those that Clarion would give it.
     pub clarion: BTreeSet<String>,
     pub why: String,
 }
