@@ -46,7 +46,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Addresses for Services of type LoadBalancer, announced over BGP through FRR-K8s.
 #[derive(Debug, Parser)]
-#[command(name = "clarion", version, propagate_version = true)]
+#[command(name = "clarion", version, propagate_version = true, max_term_width = output::WIDTH)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,6 +1,9 @@
 //! What commands print: a table for people, JSON or YAML for programs.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    iter,
+};
 
 use clap::{Args, ValueEnum};
 use itertools::Itertools as _;
@@ -49,7 +52,7 @@ impl Output {
 }
 
 /// The columns of the narrowest terminal that output is meant for.
-const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 /// Rows that a table shows of a list that has no end.
 pub const SHOWN_ROWS: usize = 10;
 
@@ -67,13 +70,12 @@ const SHOWN_NAMES: usize = 3;
 /// A text in lines that fit, each after so many spaces.
 pub fn paragraph(text: &str, indent: usize) -> String {
     let spaces = " ".repeat(indent);
-    let options = Options::new(WIDTH)
-        .initial_indent(&spaces)
-        .subsequent_indent(&spaces)
-        // Names and addresses stay in one piece, to be copied.
-        .word_splitter(WordSplitter::NoHyphenation)
-        .break_words(false);
-    textwrap::fill(text, options) + "\n"
+    textwrap::fill(text, lines_of(WIDTH).initial_indent(&spaces).subsequent_indent(&spaces)) + "\n"
+}
+
+/// Lines of so many columns. Names and addresses stay in one piece, to be copied.
+fn lines_of<'a>(width: usize) -> Options<'a> {
+    Options::new(width).word_splitter(WordSplitter::NoHyphenation).break_words(false)
 }
 
 /// The first few of some names, and how many more there are.
@@ -106,15 +108,34 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Columns under their headings, as kubectl prints them.
+/// Columns between two cells of a row.
+const PADDING: usize = 3;
+/// A last column is not made narrower than this, however long the names before it are.
+const NARROWEST: usize = 24;
+
+/// Columns under their headings, as kubectl prints them, but that what does not fit into the last one goes on below.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut text = headings.join("\t") + "\n";
-    for row in rows {
-        let cells = row.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell });
-        text.push_str(&cells.join("\t"));
-        text.push('\n');
+    let filled = |row: [String; N]| row.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell });
+    let rows: Vec<[String; N]> = iter::once(headings.map(str::to_owned)).chain(rows.into_iter().map(filled)).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| textwrap::core::display_width(cell) + PADDING).max().unwrap_or_default()
+    };
+    let before: usize = (0..N.saturating_sub(1)).map(width).sum();
+    let room = WIDTH.saturating_sub(before).max(NARROWEST);
+    let mut text = String::new();
+    for row in &rows {
+        let Some((last, cells)) = row.split_last() else { continue };
+        for (index, part) in textwrap::wrap(last, lines_of(room)).iter().enumerate() {
+            for cell in cells {
+                text.push_str(if index == 0 { cell } else { "" });
+                text.push('\t');
+            }
+            text.push_str(part);
+            text.push('\n');
+        }
     }
-    let mut writer = TabWriter::new(Vec::new()).padding(3);
+    let mut writer = TabWriter::new(Vec::new()).padding(PADDING);
     // Neither writing to memory nor text that was text before can fail.
     let aligned = writer.write_all(text.as_bytes()).ok().and_then(|()| writer.into_inner().ok());
     aligned.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text)

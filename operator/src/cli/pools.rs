@@ -70,7 +70,7 @@ impl Pools {
 }
 
 /// How many ranges a table shows.
-const SHOWN: usize = 3;
+const SHOWN: usize = 2;
 
 fn ranges(all: &[String]) -> String {
     let shown = all.iter().take(SHOWN).join(",");
@@ -82,7 +82,7 @@ fn quotas(row: &Row) -> String {
         let used = quota.used.map(|used| format!("{used}/")).unwrap_or_default();
         format!("{} {used}{}", quota.namespace.as_deref().unwrap_or("others"), quota.most)
     };
-    row.quotas.iter().map(text).join(",")
+    row.quotas.iter().map(text).join(", ")
 }
 
 fn rows(world: &World, config: &Config, allocation: &Allocation) -> Vec<Row> {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::{Difference, What};
-use crate::cli::output::table;
+use crate::cli::output::{paragraph, table};
 
 /// What is found.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -129,7 +129,7 @@ impl Report {
             count(peers, "RouterPeer"),
             count(advertisements, "LoadBalancerAdvertisement"),
         ];
-        let mut text = format!("MetalLB compared with {with}: {}\n\n", counts.join(", "));
+        let mut text = format!("MetalLB compared with {with}:\n{}\n", paragraph(&counts.join(", "), 2));
         if !self.differences.is_empty() {
             let rows = self.differences.iter().map(|row| {
                 let Row { nodes, vrf, peer, prefix, parameter, metallb, clarion } = row;
