@@ -9,6 +9,7 @@ use kube::{Client, config::Kubeconfig};
 
 use super::{
     manifests::{self, Manifests, Other},
+    progress,
     serving::Serving,
 };
 use crate::{
@@ -73,14 +74,14 @@ impl Source {
 
     /// Everything that a plan looks at in the cluster, whether or not there are manifests.
     pub fn cluster(&self) -> Result<World, Error> {
-        let world = block_on(async {
+        let world = block_on(progress::during("reading the cluster", async {
             let client = client().await?;
             // Who may not see the Lease does not see what it asks for either.
             let (world, leases) = tokio::join!(watch::snapshot(&client, self.serving.settings()), lease::all(&client));
             let asked = leases.unwrap_or_default().iter().map(lease::asked).find(|asked| *asked != Asked::default());
             let Asked { drain_all, approved } = asked.unwrap_or_default();
             Ok::<_, Error>(World { drain_all, approved, ..world? })
-        })??;
+        }))??;
         Ok(self.set(world))
     }
 

@@ -26,6 +26,7 @@ mod output;
 mod overlay;
 mod pools;
 mod program;
+mod progress;
 mod reasons;
 mod release;
 mod render;

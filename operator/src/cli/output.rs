@@ -5,6 +5,7 @@ use std::{
     iter,
 };
 
+use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use itertools::Itertools as _;
 use schemars::JsonSchema;
@@ -43,12 +44,33 @@ impl Output {
     /// Prints a table, or the value that it was made from, whose schema `clarion schema` prints.
     pub fn print<T: Serialize + JsonSchema>(self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
         let text = match self.format {
-            Format::Table => table(value),
+            // Takes colours away where nobody would see them.
+            Format::Table => return Ok(anstream::stdout().write_all(table(value).as_bytes())?),
             Format::Json => serde_json::to_string_pretty(value)? + "\n",
             Format::Yaml => serde_saphyr::to_string(value)?,
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
+}
+
+const BAD: Style = AnsiColor::Red.on_default();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+
+/// A text in which the state of a condition, and how much a finding matters, have a colour if that is not good.
+///
+/// No name of an object is taken for one of these words: names have no capitals and no spaces.
+pub fn painted(text: &str) -> String {
+    let words = [("   False ", BAD), ("   Unknown ", DOUBTFUL), ("error: ", BAD), ("warning: ", DOUBTFUL)];
+    let line = |line: &str| {
+        let found = words.iter().find_map(|(word, style)| {
+            let (before, after) = line.split_once(word)?;
+            // Between cells of a table, or at the beginning of a line.
+            let is_meant = word.starts_with(' ') || before.is_empty();
+            is_meant.then(|| format!("{before}{style}{word}{style:#}{after}"))
+        });
+        found.unwrap_or_else(|| line.to_owned())
+    };
+    text.split('\n').map(line).join("\n")
 }
 
 /// The columns of the narrowest terminal that output is meant for.

@@ -16,7 +16,7 @@ use super::{
     findings::{self, Level, Row},
     frr,
     neighbor::{self, Neighbor, Sessions, State},
-    output::{SHOWN_ROWS, count, few, paragraph, table},
+    output::{SHOWN_ROWS, count, few, painted, paragraph, table},
     program,
     view::{Error, Prospect, View},
 };
@@ -125,7 +125,7 @@ impl Status {
         let prospect = self.view.prospect()?;
         let report = Report::of(&prospect);
         let rows = if self.all { usize::MAX } else { SHOWN_ROWS };
-        self.view.print(&report, |report| report.text(rows))?;
+        self.view.print(&report, |report| painted(&report.text(rows)))?;
         Ok(if report.errors == 0 { Outcome::Fine } else { Outcome::Amiss })
     }
 }

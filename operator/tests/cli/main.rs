@@ -11,6 +11,7 @@ mod node;
 mod render;
 mod schemas;
 mod shadow;
+mod terminal;
 mod width;
 
 use std::{

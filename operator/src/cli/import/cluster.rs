@@ -15,7 +15,7 @@ use super::{
     Found,
     metallb::{GROUP, KINDS},
 };
-use crate::cli::{cluster, manifests::Manifest, program};
+use crate::cli::{cluster, manifests::Manifest, program, progress};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,7 +39,7 @@ pub struct Read {
 
 /// Reads all of MetalLB's objects, and the Secrets that they refer to.
 pub fn read(namespace: &str, frr_k8s_namespace: Option<String>) -> Result<Read, Error> {
-    cluster::block_on(async {
+    cluster::block_on(progress::during("reading the cluster", async {
         let client = cluster::client().await?;
         let mut found = objects(&client, namespace).await?;
         let frr_k8s_namespace = match frr_k8s_namespace {
@@ -53,7 +53,7 @@ pub fn read(namespace: &str, frr_k8s_namespace: Option<String>) -> Result<Read, 
             }
         }
         Ok(Read { found, frr_k8s_namespace })
-    })?
+    }))?
 }
 
 /// The objects of each kind in the newest version that the cluster serves.

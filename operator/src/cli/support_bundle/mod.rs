@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{cluster, program, version};
+use super::{cluster, program, progress, version};
 
 /// Collect in one file what those need who look for a fault: objects, states and logs
 ///
@@ -84,7 +84,9 @@ struct Entry {
 
 impl SupportBundle {
     pub fn execute(self) -> Result<(), Error> {
-        let entries = cluster::block_on(async { self.gather(cluster::client().await?).await })??;
+        let entries = cluster::block_on(progress::during("reading the cluster", async {
+            self.gather(cluster::client().await?).await
+        }))??;
         let failed = entries.iter().filter(|entry| entry.content.is_err()).count();
         self.write(&entries).map_err(|why| Error::Write { file: self.output.clone(), why })?;
         let count = entries.len() - failed;
