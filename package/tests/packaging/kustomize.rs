@@ -31,14 +31,21 @@ fn a_component_is_without_fault(#[case] component: &str, #[case] kinds: &[&str])
 
 #[test]
 fn each_alert_says_what_to_do_and_where_to_read_on() {
-    let text = std::fs::read_to_string(repository().join("docs/alerts.md")).unwrap();
+    let overview = std::fs::read_to_string(repository().join("docs/alerts.md")).unwrap();
     let rules = crate::tools::file("config/components/prometheus-rule/prometheusrule.yaml");
     let rules = rules[0]["spec"]["groups"][0]["rules"].as_array().unwrap();
     assert!(!rules.is_empty());
     for rule in rules {
         let alert = rule["alert"].as_str().unwrap();
-        assert!(text.contains(&format!("## {alert}\n")), "docs/alerts.md has nothing about {alert}");
+        let page = format!("runbooks/{alert}.md");
+        assert!(overview.contains(&format!("| [{alert}]({page}) |")), "docs/alerts.md has nothing about {alert}");
         let runbook = rule["annotations"]["runbook_url"].as_str().unwrap();
-        assert!(runbook.ends_with(&format!("docs/alerts.md#{}", alert.to_lowercase())), "{runbook}");
+        assert!(runbook.ends_with(&format!("/docs/{page}")), "{runbook}");
+        let text = std::fs::read_to_string(repository().join("docs").join(&page)).unwrap();
+        for part in ["## What it means for users\n", "## Where to look\n", "## What to do\n"] {
+            assert!(text.starts_with(&format!("# {alert}\n")) && text.contains(part), "{page} lacks {part}");
+        }
     }
+    let pages = std::fs::read_dir(repository().join("docs/runbooks")).unwrap().count();
+    assert_eq!(pages, rules.len(), "a page of docs/runbooks is of no alert");
 }

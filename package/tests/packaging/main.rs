@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod alerts;
 mod crds;
 mod helm;
 mod kustomize;
