@@ -88,7 +88,7 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), 1.31 and 1.37, FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, promtool, Clarion as it was before"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), 1.31 and 1.37, FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, promtool, a collector of OpenTelemetry, Clarion as it was before"
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build kubernetes 1.31 >/dev/null
 	@test/tools/build kubernetes 1.37 >/dev/null
@@ -99,6 +99,7 @@ tools: ## Build the components that tests run against, once
 	@test/tools/build packaging >/dev/null
 	@test/tools/build krew >/dev/null
 	@test/tools/build prometheus >/dev/null
+	@test/tools/build collector >/dev/null
 	@test/tools/build previous >/dev/null
 
 .PHONY: lint

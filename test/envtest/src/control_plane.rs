@@ -341,7 +341,10 @@ pub(crate) fn object(value: serde_json::Value) -> Result<DynamicObject, Error> {
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
 /// A port that nothing listens on, and that this process has not given away before.
-pub(crate) fn free_port() -> Result<u16, Error> {
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> Result<u16, Error> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let size = u32::from(PORTS.end - PORTS.start);
     // Processes that run side by side start far from each other.

@@ -25,7 +25,7 @@ pub mod wait;
 mod webhook;
 
 pub use collector::{Collector, Manner, Span, Taken};
-pub use control_plane::{ControlPlane, manifests};
+pub use control_plane::{ControlPlane, free_port, manifests};
 pub use conversions::{Conversions, Failure};
 pub use converter::{Conversion, Converter, Load};
 pub use daemon::Daemon;
