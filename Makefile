@@ -88,7 +88,7 @@ build:
 
 .PHONY: tools
 tools: ## Build the components that tests run against, once
-	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), 1.31 and 1.37, FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, promtool, a collector of OpenTelemetry, Clarion as it was before"
+	@echo "--- test components: etcd and kube-apiserver $(KUBERNETES), 1.31 and 1.37, FRR-K8s, MetalLB, helm, kustomize, tools for OLM and krew, Prometheus, a collector of OpenTelemetry, Clarion as it was before"
 	@test/tools/build kubernetes >/dev/null
 	@test/tools/build kubernetes 1.31 >/dev/null
 	@test/tools/build kubernetes 1.37 >/dev/null
@@ -147,6 +147,11 @@ bench-load: tools ## Measure a large cluster at rest and under load; LOAD="--ser
 bench-long: tools ## See whether the operator takes more and more of anything in half an hour; LONG="--minutes 120" for longer
 	cargo build --release --package clarion --package clarion-bench --bin clarion --bin long
 	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/long $(LONG)
+
+.PHONY: bench-dashboard
+bench-dashboard: tools ## Draw the dashboard with data of a real operator under load, in about 8 minutes
+	cargo build --release --package clarion --package clarion-bench --bin clarion --bin dashboard
+	@RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/dashboard
 
 .PHONY: bench-peers
 bench-peers: tools ## Measure Clarion and MetalLB one after the other, in about half an hour; SERVICES=500 for fewer

@@ -63,7 +63,7 @@ fn nothing_new_of_100_000_reserved(bencher: divan::Bencher) {
         let addresses: Vec<String> = service.value.addresses.iter().map(ToString::to_string).collect();
         let name = &service.meta.name;
         let spec: AddressReservationSpec =
-            from(json!({"poolName": "pool", "serviceName": name.name, "addresses": addresses}));
+            from(json!({"poolName": "pool", "serviceName": name.name.as_str(), "addresses": addresses}));
         let status = AddressReservationStatus { addresses, ..AddressReservationStatus::default() };
         object(name.clone(), Custom { spec: Ok(spec), status: Some(status) })
     });

@@ -11,7 +11,17 @@ use plotters::{
 use crate::Result;
 
 /// The colours of the series, in their order.
-const COLOURS: [RGBColor; 3] = [RGBColor(0x11, 0x55, 0xcc), RGBColor(0xcc, 0x55, 0x00), RGBColor(0x22, 0x88, 0x44)];
+const COLOURS: [RGBColor; 9] = [
+    RGBColor(0x11, 0x55, 0xcc),
+    RGBColor(0xcc, 0x55, 0x00),
+    RGBColor(0x22, 0x88, 0x44),
+    RGBColor(0x99, 0x33, 0xaa),
+    RGBColor(0xbb, 0x22, 0x33),
+    RGBColor(0x00, 0x88, 0x99),
+    RGBColor(0x88, 0x77, 0x00),
+    RGBColor(0x55, 0x55, 0x55),
+    RGBColor(0xdd, 0x66, 0xaa),
+];
 const SIZE: (u32, u32) = (840, 400);
 /// How high each of several panels is.
 const PANEL: u32 = 200;
@@ -146,6 +156,73 @@ impl Panels<'_> {
     }
 }
 
+/// Many panels of the same time, in rows, as a dashboard has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Board<'a> {
+    /// What is told from left to right.
+    pub x: &'a str,
+    /// Where it ends; it begins at nothing.
+    pub end: f64,
+}
+
+/// A panel of a [`Board`].
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// What it shows.
+    pub title: String,
+    /// What its lines show.
+    pub lines: Vec<Line>,
+}
+
+/// A line of a [`Panel`].
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its name in the legend.
+    pub name: String,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// How many panels of a [`Board`] are side by side, and how large each is.
+const COLUMNS: usize = 3;
+const TILE: (u32, u32) = (440, 260);
+
+impl Board<'_> {
+    /// Writes it as SVG.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn draw(&self, path: &Path, panels: &[Panel]) -> Result<()> {
+        let rows = panels.len().div_ceil(COLUMNS);
+        let area = empty(path, (TILE.0 * u32::try_from(COLUMNS)?, TILE.1 * u32::try_from(rows)?))?;
+        for (tile, panel) in area.split_evenly((rows, COLUMNS)).iter().zip(panels) {
+            let points = || panel.lines.iter().flat_map(|line| &line.points);
+            let top = points().map(|(_, y)| *y).fold(0.0, f64::max);
+            let top = if top > 0.0 { 1.08 * top } else { 1.0 };
+            let mut chart = framed(tile, &panel.title).build_cartesian_2d(0.0..self.end, 0.0..top)?;
+            let (whole, short) = (|number: &f64| format!("{number:.0}"), |number: &f64| two_digits(*number));
+            chart
+                .configure_mesh()
+                .disable_x_mesh()
+                .max_light_lines(0)
+                .y_labels(5)
+                .x_desc(self.x)
+                .x_label_formatter(&whole)
+                .y_label_formatter(&short)
+                .draw()?;
+            draw_lines(&mut chart, panel.lines.iter().map(|line| (line.name.as_str(), line.points.clone())))?;
+        }
+        Ok(area.present()?)
+    }
+}
+
+/// A number that is not negative, with two digits that count.
+fn two_digits(number: f64) -> String {
+    let decimals = if number > 0.0 { (1.0 - number.log10().floor()).clamp(0.0, 6.0) as usize } else { 0 };
+    let text = format!("{number:.decimals$}");
+    if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
 
 /// An empty picture in a file.
@@ -171,7 +248,7 @@ where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
-    for ((name, points), colour) in lines.zip(COLOURS) {
+    for ((name, points), colour) in lines.zip(COLOURS.iter().cycle()) {
         let style = colour.stroke_width(2);
         chart
             .draw_series(LineSeries::new(points, style))?
@@ -181,7 +258,8 @@ where
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.filled())
+        // Lines below the names can be seen.
+        .background_style(WHITE.mix(0.6).filled())
         .draw()?;
     Ok(())
 }
@@ -195,6 +273,12 @@ fn steps(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_numbers_have_digits_too() {
+        let shown = [0.0, 0.0004, 0.025, 0.5, 1.0, 7.25, 40.0, 1_500.0].map(two_digits);
+        assert_eq!(shown, ["0", "0.0004", "0.025", "0.5", "1", "7.2", "40", "1500"]);
+    }
 
     #[test]
     fn a_number_stays_until_the_next_one() {

@@ -15,7 +15,7 @@ mod wire;
 pub mod worlds;
 mod writes;
 
-pub use chart::{Chart, Growth, Panels, Series};
+pub use chart::{Board, Chart, Growth, Line, Panel, Panels, Series};
 pub use churn::{Action, Churn};
 pub use contents::prefixes;
 pub use figure::{Bound, Figure, recorded, rounded, size};

@@ -1,5 +1,6 @@
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -120,6 +121,12 @@ impl Operator {
             Ok(target().join(if release { "release" } else { "debug" }).join("clarion"))
         });
         built.clone().map_err(|error| Error::Command("cargo build".to_owned(), error))
+    }
+
+    /// Where it answers probes and scrapes.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// What a probe or a scrape is answered: the status and the text.
