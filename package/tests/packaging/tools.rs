@@ -1,11 +1,11 @@
 //! The real tools, and what they render.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
-use clarion_envtest::{repository, tools};
+use clarion_envtest::{relative, repository, tools};
 use serde_json::Value;
 
 /// A tool that `test/tools/build packaging` builds.
@@ -61,7 +61,7 @@ pub fn kustomize_with(components: &[&str]) -> String {
     // Kustomize takes no absolute paths.
     let directory = tempfile::tempdir().unwrap();
     let mut text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n".to_owned();
-    let repository = relative(directory.path(), &repository());
+    let repository = relative(directory.path(), &repository()).unwrap();
     text.push_str(&format!("  - {repository}/config\ncomponents:\n"));
     for component in components {
         text.push_str(&format!("  - {repository}/config/components/{component}\n"));
@@ -71,11 +71,6 @@ pub fn kustomize_with(components: &[&str]) -> String {
     }
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     succeeds("kustomize", &["build", directory.path().to_str().unwrap()])
-}
-
-fn relative(from: &Path, to: &Path) -> String {
-    let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
-    format!("{up}{}", to.canonicalize().unwrap().strip_prefix("/").unwrap().display())
 }
 
 /// Judges manifests by the schemas of a version of Kubernetes, offline.

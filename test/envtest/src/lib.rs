@@ -39,7 +39,7 @@ pub use page::{Block, Page};
 pub use process::{Memory, Process};
 pub use proxy::{Action, Proxy};
 pub use scrape::Scrape;
-pub use tools::{repository, target, tools};
+pub use tools::{relative, repository, target, tools};
 pub use transcript::{Step, Transcript, page_shows, words};
 pub use webhook::Webhook;
 

@@ -12,6 +12,16 @@ pub fn repository() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
+/// The way from one directory to another: kustomize takes no absolute paths.
+///
+/// # Errors
+/// If one of them is not there.
+pub fn relative(from: &Path, to: &Path) -> Result<String, Error> {
+    let (from, to) = (from.canonicalize()?, to.canonicalize()?);
+    let up = "../".repeat(from.components().count().saturating_sub(1));
+    Ok(format!("{up}{}", to.strip_prefix("/").unwrap_or(&to).display()))
+}
+
 /// Where cargo puts what it builds of the repository.
 #[must_use]
 pub fn target() -> PathBuf {

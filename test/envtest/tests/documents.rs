@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use clarion_envtest::{Block, ControlPlane, Operator, Page, Step, Transcript, page_shows, repository, wait};
+use clarion_envtest::{Block, ControlPlane, Operator, Page, Step, Transcript, page_shows, relative, repository, wait};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, basics};
@@ -82,19 +82,21 @@ fn taken(control_plane: &ControlPlane, manifest: &str) -> Result<(), String> {
     fed(&control_plane.kubectl_path(), &arguments, &[("KUBECONFIG", &control_plane.kubeconfig())], manifest).map(drop)
 }
 
+/// The same of what a tool has rendered, but for objects whose kinds are not installed here.
+fn rendered_taken(control_plane: &ControlPlane, manifests: &str) -> Result<(), String> {
+    let known = |document: &&str| !document.contains("monitoring.coreos.com");
+    taken(control_plane, &manifests.split("\n---\n").filter(known).collect::<Vec<_>>().join("\n---\n"))
+}
+
 /// Whether kustomize takes it, with `config/` where it has `…/config`; and the API server what comes of that.
 fn built(control_plane: &ControlPlane, kustomization: &str) -> Result<(), String> {
     // Kustomize takes no absolute paths.
     let directory = tempfile::tempdir().unwrap();
-    let to_root = directory.path().components().skip(1).map(|_| "..").collect::<PathBuf>();
-    let root = to_root.join(repository().strip_prefix("/").unwrap());
-    let text = kustomization.replace('…', &root.display().to_string());
+    let root = relative(directory.path(), &repository()).unwrap();
+    let text = kustomization.replace('…', &root);
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     let path = directory.path().display().to_string();
-    let built = fed(&control_plane.kubectl_path(), &["kustomize", &path], &[], "")?;
-    // What others define is not installed here.
-    let ours = |document: &&str| !document.contains("monitoring.coreos.com");
-    taken(control_plane, &built.split("\n---\n").filter(ours).collect::<Vec<_>>().join("\n---\n"))
+    rendered_taken(control_plane, &fed(&control_plane.kubectl_path(), &["kustomize", &path], &[], "")?)
 }
 
 /// The object with these fields in place of its own.
@@ -140,9 +142,7 @@ fn tried(control_plane: &ControlPlane, block: &Block) -> Result<(), String> {
         (None, _) => {
             let helm = clarion_envtest::tools("packaging").unwrap().join("helm");
             let template = ["template", "clarion", "charts/clarion", "--namespace", "default", "--values", "-"];
-            let rendered = fed(&helm, &template, &[], &block.text)?;
-            let ours = |document: &&str| !document.contains("monitoring.coreos.com");
-            taken(control_plane, &rendered.split("\n---\n").filter(ours).collect::<Vec<_>>().join("\n---\n"))
+            rendered_taken(control_plane, &fed(&helm, &template, &[], &block.text)?)
         }
     }
 }
@@ -247,9 +247,9 @@ grep() { command grep "$@" || [ $? = 1 ]; }"#;
 /// Whether a reader can do what the page says, with a node and an object in the place of NODE and NAME. Clarion's commands end with 1
 /// where they find something amiss, and with 2 where they can't do what they were told.
 fn works(control_plane: &ControlPlane, desk: &Path, step: &Step) -> Result<(), String> {
-    let Step { command, output } = step;
+    let command = &step.command;
     let concrete = command.replace("NODE", "node-a").replace("NAME", "underlay");
-    let unattended = Step { command: format!("{UNATTENDED}\n{concrete}"), output: output.clone() };
+    let unattended = Step { command: format!("{UNATTENDED}\n{concrete}"), output: String::new() };
     match unattended.run(control_plane, desk).map_err(|error| error.to_string())? {
         (0, _) => Ok(()),
         (1, _) if command.starts_with("clarion ") => Ok(()),
