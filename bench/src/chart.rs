@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use plotters::{
-    coord::Shift,
+    coord::{Shift, types::RangedCoordf64},
     prelude::{
         Cartesian2d, ChartBuilder, ChartContext, Circle, Color as _, DrawingArea, IntoDrawingArea as _,
         IntoLogRange as _, LineSeries, PathElement, RGBColor, Ranged, SVGBackend, SeriesLabelPosition, WHITE,
@@ -140,16 +140,7 @@ impl Panels<'_> {
         {
             let top = series.points.iter().map(|(_, y)| *y).fold(1.0, f64::max);
             let mut chart = framed(panel, series.name).build_cartesian_2d(0.0..self.end, 0.0..1.08 * top)?;
-            let whole = |number: &f64| format!("{number:.0}");
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .max_light_lines(0)
-                .y_labels(5)
-                .x_desc(self.x)
-                .x_label_formatter(&whole)
-                .y_label_formatter(&whole)
-                .draw()?;
+            lines_across(&mut chart, self.x, &|number| format!("{number:.0}"))?;
             chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(2)))?;
         }
         Ok(area.present()?)
@@ -200,16 +191,7 @@ impl Board<'_> {
             let top = points().map(|(_, y)| *y).fold(0.0, f64::max);
             let top = if top > 0.0 { 1.08 * top } else { 1.0 };
             let mut chart = framed(tile, &panel.title).build_cartesian_2d(0.0..self.end, 0.0..top)?;
-            let (whole, short) = (|number: &f64| format!("{number:.0}"), |number: &f64| two_digits(*number));
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .max_light_lines(0)
-                .y_labels(5)
-                .x_desc(self.x)
-                .x_label_formatter(&whole)
-                .y_label_formatter(&short)
-                .draw()?;
+            lines_across(&mut chart, self.x, &|number| two_digits(*number))?;
             draw_lines(&mut chart, panel.lines.iter().map(|line| (line.name.as_str(), line.points.clone())))?;
         }
         Ok(area.present()?)
@@ -237,6 +219,24 @@ fn framed<'a, 'p>(area: &'a Area<'p>, title: &str) -> ChartBuilder<'a, 'p, SVGBa
     let mut builder = ChartBuilder::on(area);
     builder.caption(title, ("sans-serif", 18)).margin(12).x_label_area_size(44).y_label_area_size(64);
     builder
+}
+
+/// Draws the lines across a panel, with numbers before them and below.
+fn lines_across<'p>(
+    chart: &mut ChartContext<'p, SVGBackend<'p>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    x: &str,
+    number: &dyn Fn(&f64) -> String,
+) -> Result<()> {
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .max_light_lines(0)
+        .y_labels(5)
+        .x_desc(x)
+        .x_label_formatter(&|number| format!("{number:.0}"))
+        .y_label_formatter(number)
+        .draw()?;
+    Ok(())
 }
 
 /// Draws lines, each in a colour of its own, and a legend with their names.

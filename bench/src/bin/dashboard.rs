@@ -87,9 +87,9 @@ impl Prometheus {
         let environment: [(&str, &str); 0] = [];
         let process = Process::start("prometheus", &directory.join("prometheus.log"), program, arguments, environment)?;
         let this = Self { server: format!("http://{address}"), _process: process };
-        let (now, up) = (seconds()?, "up");
+        let now = seconds()?;
         wait::until("Prometheus to have scraped", async || {
-            let found = this.query(up, (now, now + 60.0)).map_err(|error| error.to_string())?;
+            let found = this.query("up", (now, now + 60.0)).map_err(|error| error.to_string())?;
             if found.is_empty() { Err("nothing was scraped yet".to_owned()) } else { Ok(()) }
         })
         .await?;
