@@ -2,18 +2,22 @@
 
 mod collection;
 mod condition;
+mod configuration;
+mod service;
 mod shared;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 pub use collection::{Collection, Meta, Object};
 pub use condition::Condition;
+pub use configuration::Configuration;
 use ipnet::IpNet;
+pub use service::{Endpoint, EndpointSlice, GIVES_UP, KEEPS, Port, Protocol, Service};
 pub use shared::Shared;
 use smol_str::SmolStr;
 
@@ -21,7 +25,7 @@ use clarion_api::{
     AddressReservationSpec, CommunityAliasSpec, LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec,
     Timestamp,
     advertisement::LoadBalancerAdvertisementStatus,
-    frr::{FrrConfigurationSpec, SUCCESS, field},
+    frr::{SUCCESS, field},
     names,
     peer::RouterPeerStatus,
     pool::LoadBalancerPoolStatus,
@@ -36,7 +40,6 @@ pub use crate::{
     layer::{Attributes, Layer},
 };
 use crate::{
-    admit::{Digest, Named},
     finding::Reason,
     write::{ConfigurationWrite, Write},
 };
@@ -267,96 +270,6 @@ fn host_addresses(layer: &Layer) -> impl Iterator<Item = IpAddr> {
     hosts.map(|prefix| prefix.addr())
 }
 
-/// A Service.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Service {
-    /// `spec.type` is LoadBalancer.
-    pub is_load_balancer: bool,
-    /// `spec.loadBalancerClass`.
-    pub class: Option<String>,
-    /// `spec.loadBalancerIP`.
-    pub load_balancer_ip: Option<String>,
-    /// `spec.ipFamilies`, in order.
-    pub families: Vec<Family>,
-    /// Ports and their protocols.
-    pub ports: Vec<Port>,
-    /// `spec.ipFamilyPolicy` is RequireDualStack.
-    pub requires_dual_stack: bool,
-    /// `spec.externalTrafficPolicy` is Local.
-    pub is_local: bool,
-    /// Annotations under one of [`names::ANNOTATION_PREFIXES`].
-    pub annotations: BTreeMap<String, String>,
-    /// `status.loadBalancer.ingress`, addresses only, in order.
-    pub addresses: Vec<IpAddr>,
-    /// The entries of `status.loadBalancer.ingress` without an address.
-    pub other_ingress: usize,
-    /// The field manager of another controller, if that wrote `status.loadBalancer` last.
-    pub ingress_by: Option<Box<str>>,
-    /// When Clarion wrote its status last, to the second.
-    pub written_at: Option<Timestamp>,
-    /// Our conditions in `status.conditions`.
-    pub conditions: Vec<Condition>,
-}
-
-/// A port of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Port {
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Its number.
-    pub number: u16,
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.number, self.protocol.name())
-    }
-}
-
-/// The protocol of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is the protocol of its name")]
-pub enum Protocol {
-    #[default]
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-impl Protocol {
-    /// The name as Kubernetes writes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-            Self::Sctp => "SCTP",
-        }
-    }
-}
-
-/// An EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EndpointSlice {
-    /// The Service that it belongs to, in its own namespace.
-    pub service: SmolStr,
-    /// The family of its addresses; both if it is not known.
-    pub family: Option<Family>,
-    /// The endpoints.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// One endpoint. Unset conditions are read as EndpointSlice's documentation says: ready, serving, not terminating.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The node that it runs on.
-    pub node: Option<Arc<str>>,
-    /// It takes traffic.
-    pub ready: bool,
-    /// It would take traffic, but is terminating.
-    pub serving_while_terminating: bool,
-}
-
 /// A Node. Its labels are in [`Meta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -415,92 +328,6 @@ pub struct Custom<Spec, Status> {
     pub spec: Result<Spec, String>,
     /// The status, where there is one that can be read.
     pub status: Option<Status>,
-}
-
-/// An FRRConfiguration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Configuration {
-    /// Written by Clarion.
-    pub ours: bool,
-    /// All annotations.
-    pub annotations: BTreeMap<String, String>,
-    spec: Spec,
-    /// What the spec means, for our own objects.
-    pub layer: Layer,
-    /// What of the spec matters beside ours, for the objects of others.
-    pub digest: Option<Digest>,
-    /// Who else has a hand in the spec of one of ours: the name of a field manager.
-    pub edited_by: Option<String>,
-}
-
-impl Configuration {
-    /// Reads an FRRConfiguration of this name, with these labels and annotations.
-    #[must_use]
-    pub fn new(
-        name: &ObjectName,
-        labels: &BTreeMap<String, String>,
-        annotations: BTreeMap<String, String>,
-        mut spec: FrrConfigurationSpec,
-    ) -> Self {
-        let ours = labels.get(names::MANAGED_BY_LABEL).is_some_and(|by| by == names::FIELD_MANAGER);
-        spec.set_defaults();
-        if !ours {
-            let digest = Some(Digest::new(Named { name, spec: &spec }));
-            let spec = Spec::kept(spec);
-            return Self { ours, annotations, spec, layer: Layer::default(), digest, edited_by: None };
-        }
-        spec.forget_unknown();
-        let layer = Layer::of(&spec);
-        let spec = if defaulted(&layer) == spec { Spec::default() } else { Spec::kept(spec) };
-        Self { ours, annotations, spec, layer, digest: None, edited_by: None }
-    }
-
-    /// The spec, with the server's defaults.
-    #[must_use]
-    pub fn spec(&self) -> &FrrConfigurationSpec {
-        self.spec.kept.as_deref().unwrap_or_else(|| self.spec.made.get_or_init(|| Box::new(defaulted(&self.layer))))
-    }
-
-    /// Whether the spec is what Clarion writes for this layer.
-    #[must_use]
-    pub fn is_as_written(&self, layer: &Layer) -> bool {
-        if let Some(spec) = &self.spec.kept {
-            return **spec == defaulted(layer);
-        }
-        // Specs are large, and routes are most of them. What is left may differ and mean the same, by the server's defaults.
-        let bare = |layer: &Layer| defaulted(&layer.without_routes());
-        self.layer == *layer
-            || (self.layer.hosts == layer.hosts
-                && self.layer.content.has_same_routes(&layer.content)
-                && bare(&self.layer) == bare(layer))
-    }
-}
-
-/// A spec with the server's defaults. One that is just what Clarion writes for a layer takes many times the layer's memory: it
-/// is made when somebody asks for it.
-#[derive(Clone, Debug, Default)]
-struct Spec {
-    kept: Option<Box<FrrConfigurationSpec>>,
-    made: OnceLock<Box<FrrConfigurationSpec>>,
-}
-
-impl Spec {
-    fn kept(spec: FrrConfigurationSpec) -> Self {
-        Self { kept: Some(Box::new(spec)), ..Self::default() }
-    }
-}
-
-impl PartialEq for Spec {
-    fn eq(&self, other: &Self) -> bool {
-        self.kept == other.kept
-    }
-}
-
-/// What Clarion writes for a layer, with the server's defaults.
-fn defaulted(layer: &Layer) -> FrrConfigurationSpec {
-    let mut spec = layer.spec();
-    spec.set_defaults();
-    spec
 }
 
 /// A BGPSessionState.
@@ -574,78 +401,6 @@ pub const NOT_READY: &str = "FRR-K8s's Pod is gone or not ready";
 pub struct Pod {
     /// Its condition Ready is true.
     pub ready: bool,
-}
-
-/// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has although it waits for others.
-pub const KEEPS: &str = "it keeps ";
-/// In the message of [`names::ADDRESS_ALLOCATED`], before addresses that a Service has and will lose.
-pub const GIVES_UP: &str = "it gives up ";
-
-/// How soon another controller takes away what it does not want a Service to have, in seconds: MetalLB in milliseconds.
-const AT_ONCE: u64 = 10;
-/// How long a Service is left alone then, in seconds.
-const TRUCE: i64 = 600;
-
-/// The addresses in a text.
-fn addresses_in(text: &str) -> impl Iterator<Item = IpAddr> {
-    let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
-    text.split(move |c| !is_part(c)).filter_map(|part| part.parse().ok())
-}
-
-/// Whether an address stands somewhere in a text.
-fn lists(text: &str, address: IpAddr) -> bool {
-    addresses_in(text).any(|listed| listed == address)
-}
-
-impl Service {
-    /// The families that it wants an address of, in order.
-    #[must_use]
-    pub fn wanted_families(&self) -> &[Family] {
-        if self.families.is_empty() { &[Family::V4] } else { &self.families }
-    }
-
-    /// Whether our condition says that this address is, or was until now, the Service's.
-    #[must_use]
-    pub fn speaks_of(&self, address: IpAddr) -> bool {
-        self.is_on_record(address) || lists(self.parts_of_record().1, address)
-    }
-
-    /// Whether our condition says that this address is the Service's and stays so.
-    #[must_use]
-    pub fn is_on_record(&self, address: IpAddr) -> bool {
-        lists(self.parts_of_record().0, address)
-    }
-
-    /// What our condition about its addresses says of those that it has and of those that it gives up.
-    fn parts_of_record(&self) -> (&str, &str) {
-        let Some(known) = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED) else {
-            return ("", "");
-        };
-        let (rest, goes) = known.message.split_once(GIVES_UP).unwrap_or((&known.message, ""));
-        // Without all that it asks for, the beginning speaks of what it does not have.
-        let has = if known.status == "True" { rest } else { rest.split_once(KEEPS).map_or("", |(_, has)| has) };
-        (has, goes)
-    }
-
-    /// Up to when the Service is left alone because another controller took away what we gave: our condition says so, or
-    /// lists addresses, and all went as soon as they were there.
-    #[must_use]
-    pub fn truce(&self, now: Timestamp) -> Option<Timestamp> {
-        let known = self.conditions.iter().find(|known| known.type_ == names::ADDRESS_ALLOCATED)?;
-        let written = self.written_at?.as_second();
-        let is_told = known.reason == Reason::OtherController.name();
-        let is_gone = self.addresses.is_empty() && addresses_in(self.parts_of_record().0).next().is_some();
-        let at_once = now.as_second().abs_diff(written) <= AT_ONCE;
-        let until = Timestamp::from_second(written.saturating_add(TRUCE)).ok()?;
-        Some(until).filter(|until| (is_told || (is_gone && at_once)) && *until > now)
-    }
-
-    /// Whether a condition of ours lists this address.
-    #[must_use]
-    pub fn is_marked(&self, condition: &str, address: IpAddr) -> bool {
-        let marks = self.conditions.iter().find(|known| known.type_ == condition && known.status == "True");
-        marks.is_some_and(|marks| marks.message.split(", ").any(|text| text.parse() == Ok(address)))
-    }
 }
 
 impl World {
@@ -803,76 +558,5 @@ impl FromIterator<IpAddr> for Announced {
         addresses.sort_unstable();
         addresses.dedup();
         Self(addresses)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clarion_api::frr::Neighbor;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::layer::{Content, Router, Session as BgpSession};
-
-    /// A session over IPv4 or IPv6, which may leave to the server what is its default, and routes of both families.
-    fn session() -> impl Strategy<Value = BgpSession> {
-        let route = (any::<bool>(), 0..3_u8, prop::option::of(0..2_i64), any::<bool>());
-        let fields = (any::<bool>(), prop::option::of(any::<bool>()), prop::option::of(1790..1792));
-        (fields, prop::collection::vec(route, 0..4)).prop_map(|((is_v4, dual, port), routes)| {
-            let address = if is_v4 { "192.0.2.1" } else { "2001:db8::1" };
-            let mut session = BgpSession::new(Neighbor {
-                address: Some(address.to_owned()),
-                asn: Some(64513),
-                dual_stack_address_family: dual,
-                port,
-                ..Neighbor::default()
-            });
-            for (is_v4, n, local_pref, has_community) in routes {
-                let prefix = if is_v4 { format!("10.0.0.{n}/32") } else { format!("2001:db8:1::{n}/128") };
-                let communities = has_community.then(|| "64512:1".to_owned()).into_iter().collect();
-                let attributes = Attributes { local_pref, communities, ..Attributes::default() };
-                session.routes.insert(prefix.parse().unwrap(), attributes);
-            }
-            session.routes.retain(|prefix, _| crate::layer::carries(&session.neighbor, Family::of(prefix.addr())));
-            session
-        })
-    }
-
-    fn layer() -> impl Strategy<Value = Layer> {
-        (prop::collection::btree_set("[ab]", 1..3), prop::collection::vec(session(), 0..3)).prop_map(
-            |(hosts, sessions)| {
-                let sessions = sessions.into_iter().map(|session| (session.key(), session)).collect();
-                let router = Router { sessions, ..Router::new(64512) };
-                let routers = BTreeMap::from([(String::new(), router)]);
-                Layer::new(hosts, Content { routers, ..Content::default() })
-            },
-        )
-    }
-
-    fn written(layer: &Layer) -> Configuration {
-        let labels = BTreeMap::from([(names::MANAGED_BY_LABEL.to_owned(), names::FIELD_MANAGER.to_owned())]);
-        Configuration::new(&ObjectName::new("ns", "c"), &labels, BTreeMap::new(), layer.spec())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3000))]
-
-        /// Whether an object is as Clarion writes it is told without its spec, and is the same as by its spec.
-        #[test]
-        fn what_is_as_written_has_the_same_spec(one in layer(), other in layer()) {
-            let (there, wanted) = (written(&one), written(&other));
-            prop_assert!(there.is_as_written(&one));
-            prop_assert_eq!(there.is_as_written(&other), there.spec() == wanted.spec());
-        }
-
-        #[test]
-        fn what_the_server_adds_is_no_difference(layer in layer()) {
-            let mut content = Content::clone(&layer.content);
-            for session in content.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
-                session.neighbor.dual_stack_address_family.get_or_insert(false);
-            }
-            let other = Layer { hosts: Arc::clone(&layer.hosts), content: Arc::new(content) };
-            prop_assert!(written(&layer).is_as_written(&other));
-        }
     }
 }
