@@ -6,7 +6,7 @@
 //! (`clarion_bench::Churn`): how long a new Service takes to get from one stage to the next, what each daemon receives, and
 //! whether anything goes missing on its node that was wanted all the time, which ends the program with an error.
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use clap::Parser;
 use clarion_api::frr::FRRConfiguration;
@@ -154,6 +154,8 @@ struct Effort {
     processor_time: Duration,
     plans: f64,
     planning: Duration,
+    /// Seconds of that, by the stage of plans.
+    stages: BTreeMap<String, f64>,
     /// Writes that were refused or not answered.
     failed: f64,
 }
@@ -168,7 +170,13 @@ impl Effort {
         let writes = metrics.lines().filter(|line| line.starts_with("clarion_writes_total{"));
         let failed = writes.filter(|line| line.contains(r#"outcome="failed""#));
         let failed = failed.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        let stages = metrics.lines().filter_map(|line| {
+            let (stage, seconds) =
+                line.strip_prefix("clarion_plan_stage_seconds_total{stage=\"")?.split_once("\"} ")?;
+            Some((stage.to_owned(), seconds.parse().ok()?))
+        });
         Ok(Self {
+            stages: stages.collect(),
             processor_time: operator.process.processor_time()?,
             plans: number("clarion_plan_seconds_count")?,
             planning: Duration::try_from_secs_f64(number("clarion_plan_seconds_sum")?)?,
@@ -180,11 +188,16 @@ impl Effort {
     fn since(&self, earlier: &Self, took: Duration) -> String {
         let processor_time = self.processor_time.saturating_sub(earlier.processor_time);
         let (plans, planning) = (self.plans - earlier.plans, self.planning.saturating_sub(earlier.planning));
+        let each = |seconds: f64| rounded(1e3 * seconds / plans.max(1.0));
+        let stages = self.stages.iter().map(|(stage, seconds)| {
+            format!("{stage} {}", each(seconds - earlier.stages.get(stage).copied().unwrap_or_default()))
+        });
         format!(
-            "{} % of a core, {} plans of {} ms",
+            "{} % of a core, {} plans of {} ms: {}",
             rounded(100.0 * processor_time.as_secs_f64() / took.as_secs_f64()),
             rounded(plans),
-            rounded(1e3 * planning.as_secs_f64() / plans.max(1.0)),
+            each(planning.as_secs_f64()),
+            stages.collect::<Vec<_>>().join(", "),
         )
     }
 }
