@@ -75,8 +75,8 @@ fn add_local(world: &mut World, name: &str, node: usize) {
     service.is_local = true;
     let endpoint = Endpoint { node: Some(format!("n{node}").into()), ready: true, ..Endpoint::default() };
     let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
-    world.services.watched(object(name.clone(), service));
-    world.endpoint_slices.watched(object(name, slice));
+    world.services.take(object(name.clone(), service));
+    world.endpoint_slices.take(object(name, slice));
 }
 
 /// Adds a Service of the policy Cluster, which has its address already.
@@ -86,8 +86,8 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     service.addresses = vec![address];
     let endpoint = Endpoint { ready: true, ..Endpoint::default() };
     let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
-    world.services.watched(object(name.clone(), service));
-    world.endpoint_slices.watched(object(name, slice));
+    world.services.take(object(name.clone(), service));
+    world.endpoint_slices.take(object(name, slice));
 }
 
 /// Gives the peer another hold time.
@@ -97,7 +97,7 @@ pub fn change_hold_time(world: &mut World) {
     }));
     let mut peer = custom("peer", peer);
     peer.meta.resource_version = "1000000".into();
-    world.peers.watched(peer);
+    world.peers.take(peer);
 }
 
 /// A cluster of racks, each with a router of its own, and FRRConfigurations of users: for each rack the underlay, and others

@@ -45,9 +45,8 @@ pub fn land(world: &mut World, write: &Write) {
             service.conditions.extend(write.conditions.iter().cloned());
         }),
         Write::Configuration(ConfigurationWrite::Delete { name, precondition }) => {
-            world.configurations.removed(name, &precondition.uid);
-            // No answer is outstanding that could bring it back, and its successor has the same UID here.
-            world.configurations.forget_deleted();
+            // Not as deleted: its successor has the same UID here.
+            world.configurations.forget(name, &precondition.uid);
         }
         Write::Configuration(
             ConfigurationWrite::Create { name, labels, annotations, layer }
@@ -79,7 +78,7 @@ fn configuration(
     next_version(&mut meta);
     let value = Configuration::new(name, labels, annotations.clone(), layer.spec());
     let object = world.share(Object { meta, value });
-    world.configurations.watched(object);
+    world.configurations.take(object);
 }
 
 fn set<Spec: Clone + PartialEq, Status: Clone + PartialEq>(
@@ -94,7 +93,7 @@ fn change<T: Clone + PartialEq>(collection: &mut Collection<T>, name: &ObjectNam
     if let Some(mut object) = collection.get(name).cloned() {
         change(&mut object.value);
         next_version(&mut object.meta);
-        collection.watched(object);
+        collection.take(object);
     }
 }
 

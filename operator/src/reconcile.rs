@@ -5,18 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 use clarion_api::Timestamp;
 use clarion_core::{
     NextHops, Plan, World,
-    world::{Configuration, DrainAll, Intent, Kind, ObjectName, ObjectRef, Settings},
+    world::{DrainAll, Kind, Settings},
 };
 use futures::future::BoxFuture;
 use tokio::{
     select,
-    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tracing::{debug, info, warn};
 
 use crate::{
-    apply::{Apply, Queue, Writer},
+    apply::{Queue, Writer},
     clock::Clock,
     lead::{Leadership, Lost, lease::Asked},
     telemetry::{self, FindingsLog, Health, Metrics, Phase},
@@ -73,7 +72,6 @@ struct State {
     last_plan: Option<(Instant, Duration)>,
     /// When time alone makes for another plan.
     due: Option<Timestamp>,
-    look_ups: JoinSet<Apply>,
     /// The namespace of FRR-K8s that was last told.
     namespace: String,
     findings: FindingsLog,
@@ -99,7 +97,6 @@ impl Loop {
             only_reports: true,
             last_plan: None,
             due: None,
-            look_ups: JoinSet::new(),
             namespace: String::new(),
             findings: FindingsLog::new(Instant::now()),
             next_hops: None,
@@ -138,9 +135,6 @@ impl Loop {
                 {
                     wake = wake.min(at);
                 }
-                if queue.is_idle() && state.look_ups.is_empty() {
-                    state.forget_deleted();
-                }
             }
             if let Some(until) = self.add_only_until.filter(|_| state.world.add_only) {
                 wake = wake.min(until);
@@ -158,10 +152,6 @@ impl Loop {
                 // Before changes, which may never end; each turn takes many of them.
                 outcome = queue.settled() => {
                     queue.take(outcome, &mut state.world);
-                    state.dirty();
-                }
-                Some(Ok(apply)) = state.look_ups.join_next() => {
-                    apply(&mut state.world);
                     state.dirty();
                 }
                 Some(change) = self.watches.changes.recv() => self.take(change, &mut state),
@@ -261,29 +251,6 @@ impl Loop {
         } else if effect.changed {
             state.dirty();
         }
-        for name in effect.unknown {
-            self.look_up(name, state);
-        }
-    }
-
-    /// Finds out whether an object of ours exists. Only FRRConfigurations are created by us.
-    fn look_up(&self, name: ObjectName, state: &mut State) {
-        let object = ObjectRef::new(Kind::FRRConfiguration, name.clone());
-        if state.world.unsettled.contains_key(&object) {
-            // A write of it is under way, and settles it too.
-            return;
-        }
-        let uid = state.world.configurations.get(&name).map(|known| known.meta.uid.clone());
-        state.world.unsettled.insert(object.clone(), Intent::default());
-        let writer = self.writer.clone();
-        state.look_ups.spawn(async move {
-            let apply = writer.look_up::<Configuration>(&name, uid).await;
-            let settled: Apply = Box::new(move |world| {
-                world.unsettled.remove(&object);
-                apply(world);
-            });
-            settled
-        });
     }
 }
 
@@ -316,31 +283,5 @@ impl State {
     /// What daemons report is never urgent, and after a change they all do.
     fn reported(&mut self) {
         self.dirty_since.get_or_insert_with(Instant::now);
-    }
-
-    /// With no answer outstanding, none can bring a deleted object back.
-    fn forget_deleted(&mut self) {
-        let World { services, configurations, pools, reservations, advertisements, peers, communities, .. } =
-            &mut self.world;
-        services.forget_deleted();
-        configurations.forget_deleted();
-        pools.forget_deleted();
-        reservations.forget_deleted();
-        advertisements.forget_deleted();
-        peers.forget_deleted();
-        communities.forget_deleted();
-        self.world.nodes.forget_deleted();
-        self.world.namespaces.forget_deleted();
-        self.world.service_cidrs.forget_deleted();
-        self.world.endpoint_slices.forget_deleted();
-        self.world.sessions.forget_deleted();
-        self.world.node_states.forget_deleted();
-        if let Some(secrets) = &mut self.world.secrets {
-            secrets.forget_deleted();
-        }
-        if let Some(pods) = &mut self.world.pods {
-            pods.forget_deleted();
-        }
-        self.world.frr_k8s_schema.forget_deleted();
     }
 }

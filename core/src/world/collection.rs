@@ -47,39 +47,30 @@ pub struct Object<T> {
     pub value: T,
 }
 
-/// The objects of one kind by name. Of each UID the newest version wins, whether the watch or an answer brought it,
-/// and a deleted UID never comes back.
+/// The objects of one kind by name. Of each UID the newest version wins, whether the watch or an answer brought it, and a deleted
+/// UID never comes back. A list may be older than what is known: it tells of nothing that is younger than itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection<T> {
     /// Each in a place of its own: a tree of large values is half empty.
     objects: BTreeMap<ObjectName, Box<Object<T>>>,
-    /// UIDs that the watch has shown deleted since the last [`Collection::forget_deleted`].
-    deleted: BTreeSet<SmolStr>,
-    /// UIDs that an answer has shown deleted, and the watch not yet.
-    deleted_by_answer: BTreeSet<SmolStr>,
-    /// Created by ourselves and not yet seen by the watch.
-    unechoed: BTreeSet<ObjectName>,
-    /// A list that is under way.
-    listing: Option<Listing>,
+    /// The version up to which lists and the watch have shown everything. What is not known and has an older version is gone.
+    horizon: u64,
+    /// What an answer has shown deleted, and lists and the watch not yet. What they tell of its name from before it is outdated.
+    deleted: BTreeMap<ObjectName, Deleted>,
+    /// The UIDs that a list which is under way has shown so far.
+    listing: Option<BTreeSet<SmolStr>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Listing {
-    /// What it has shown so far.
-    names: BTreeSet<ObjectName>,
-    /// What answers had shown deleted when it began.
-    deleted_before: BTreeSet<SmolStr>,
+#[derive(Clone, Debug, PartialEq)]
+struct Deleted {
+    uid: SmolStr,
+    /// The last that was known.
+    version: u64,
 }
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            deleted_by_answer: BTreeSet::new(),
-            unechoed: BTreeSet::new(),
-            listing: None,
-        }
+        Self { objects: BTreeMap::new(), horizon: 0, deleted: BTreeMap::new(), listing: None }
     }
 }
 
@@ -120,32 +111,29 @@ impl<T: PartialEq> Collection<T> {
         objects
     }
 
-    /// Takes an object that the watch brought; tells whether anything changed.
+    /// Takes an object that a list or the watch brought; tells whether anything changed.
     pub fn watched(&mut self, object: Object<T>) -> bool {
-        self.unechoed.remove(&object.meta.name);
-        if let Some(listing) = &mut self.listing {
-            listing.names.insert(object.meta.name.clone());
-        }
-        self.take(object)
-    }
-
-    /// Takes the answer to a write or a read of our own; tells whether anything changed.
-    pub fn answered(&mut self, object: Object<T>) -> bool {
-        let name = object.meta.name.clone();
-        let is_new = !self.objects.contains_key(&name);
+        let version = object.meta.version();
+        let uid = self.listing.is_some().then(|| object.meta.uid.clone());
         let changed = self.take(object);
-        if is_new && changed {
-            self.unechoed.insert(name);
+        match (&mut self.listing, uid) {
+            (Some(listing), Some(uid)) => {
+                listing.insert(uid);
+            }
+            _ => self.horizon = self.horizon.max(version),
         }
         changed
     }
 
-    fn take(&mut self, object: Object<T>) -> bool {
-        if self.deleted.contains(&object.meta.uid) || self.deleted_by_answer.contains(&object.meta.uid) {
-            return false;
-        }
+    /// Takes an object from anywhere else, as the answer to a write or a read of our own; tells whether anything changed.
+    pub fn take(&mut self, object: Object<T>) -> bool {
+        let version = object.meta.version();
         let known = self.objects.get(&object.meta.name);
-        if known.is_some_and(|known| known.meta.version() >= object.meta.version()) {
+        let is_known = known.is_some_and(|known| known.meta.uid == object.meta.uid);
+        let is_old = known.is_some_and(|known| known.meta.version() >= version);
+        let is_gone = !is_known && version < self.horizon;
+        let deleted = self.deleted.get(&object.meta.name);
+        if is_old || is_gone || deleted.is_some_and(|gone| gone.uid == object.meta.uid || gone.version >= version) {
             return false;
         }
         // Nodes are written every few seconds and Services by others too: most versions change nothing that is kept.
@@ -157,54 +145,49 @@ impl<T: PartialEq> Collection<T> {
         !same
     }
 
-    /// Takes a deletion that the watch brought; tells whether anything changed.
-    pub fn removed(&mut self, name: &ObjectName, uid: &str) -> bool {
-        self.deleted_by_answer.remove(uid);
-        self.deleted.insert(uid.into());
-        self.drop(name, uid)
+    /// Takes a deletion that the watch brought, with the metadata of the event; tells whether anything changed.
+    pub fn removed(&mut self, meta: &Meta) -> bool {
+        if self.deleted.get(&meta.name).is_some_and(|gone| gone.uid == meta.uid) {
+            self.deleted.remove(&meta.name);
+        }
+        self.horizon = self.horizon.max(meta.version());
+        self.drop(&meta.name, &meta.uid).is_some()
     }
 
     /// Takes a deletion that the answer to a write or a read of our own brought; tells whether anything changed. Events
     /// from before it may still come.
     pub fn answered_gone(&mut self, name: &ObjectName, uid: &str) -> bool {
-        if !self.deleted.contains(uid) {
-            self.deleted_by_answer.insert(uid.into());
-        }
-        self.drop(name, uid)
+        let Some(version) = self.drop(name, uid) else { return false };
+        self.deleted.insert(name.clone(), Deleted { uid: uid.into(), version });
+        true
     }
 
-    fn drop(&mut self, name: &ObjectName, uid: &str) -> bool {
-        if self.objects.get(name).is_none_or(|known| known.meta.uid != uid) {
-            return false;
-        }
-        self.unechoed.remove(name);
-        self.objects.remove(name);
-        true
+    /// Forgets the object of this UID, of which it is known otherwise that it is gone; tells whether there was one.
+    pub fn forget(&mut self, name: &ObjectName, uid: &str) -> bool {
+        self.drop(name, uid).is_some()
+    }
+
+    /// Takes out the object of this UID; returns its version.
+    fn drop(&mut self, name: &ObjectName, uid: &str) -> Option<u64> {
+        self.objects.get(name).filter(|known| known.meta.uid == uid)?;
+        self.objects.remove(name).map(|object| object.meta.version())
     }
 
     /// A list begins; the objects that it holds come in by [`Collection::watched`].
     pub fn list_begins(&mut self) {
-        self.listing = Some(Listing { names: BTreeSet::new(), deleted_before: self.deleted_by_answer.clone() });
+        self.listing = Some(BTreeSet::new());
     }
 
-    /// A list has ended: what it did not hold is gone. Objects that we created and that no watch has shown yet may be
-    /// younger than the list, or deleted before it: they are kept, and returned to be looked up.
-    pub fn list_ended(&mut self) -> Vec<ObjectName> {
-        let Some(Listing { names: listed, deleted_before }) = self.listing.take() else { return Vec::new() };
-        self.deleted_by_answer.retain(|uid| !deleted_before.contains(uid));
-        let missing: Vec<_> = self.objects.keys().filter(|name| !listed.contains(name)).cloned().collect();
-        let (unknown, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| self.unechoed.contains(name));
-        for name in gone {
-            if let Some(object) = self.objects.remove(&name) {
-                self.deleted.insert(object.meta.uid);
-            }
-        }
-        unknown
-    }
-
-    /// Forgets what the watch has shown deleted. To be called when no answer is outstanding that could bring it back.
-    pub fn forget_deleted(&mut self) {
-        self.deleted.clear();
+    /// A list of this version has ended. What it did not hold is gone, unless that is younger: the watch, which begins with this
+    /// version, tells of it. Returns whether anything changed.
+    pub fn list_ended(&mut self, version: u64) -> bool {
+        let Some(listed) = self.listing.take() else { return false };
+        let is_gone = |uid: &SmolStr, known: u64| known <= version && !listed.contains(uid);
+        let before = self.objects.len();
+        self.objects.retain(|_, object| !is_gone(&object.meta.uid, object.meta.version()));
+        self.deleted.retain(|_, deleted| !is_gone(&deleted.uid, deleted.version));
+        self.horizon = self.horizon.max(version);
+        self.objects.len() != before
     }
 }
 
@@ -217,6 +200,7 @@ impl<T> FromIterator<Object<T>> for Collection<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use smol_str::ToSmolStr as _;
 
     use super::*;
@@ -240,76 +224,239 @@ mod tests {
         assert_eq!(all.get(&ObjectName::new("ns", "a")).unwrap().meta.resource_version, "6");
     }
 
+    fn name() -> ObjectName {
+        ObjectName::new("ns", "a")
+    }
+
     fn value(collection: &Collection<u64>) -> Option<u64> {
-        collection.get(&ObjectName::new("ns", "a")).map(|o| o.value)
+        collection.get(&name()).map(|o| o.value)
+    }
+
+    /// A list of this version.
+    fn list(all: &mut Collection<u64>, version: u64, objects: &[(&str, u64)]) -> bool {
+        all.list_begins();
+        let changed =
+            objects.iter().fold(false, |changed, (uid, version)| changed | all.watched(object(uid, *version)));
+        all.list_ended(version) || changed
+    }
+
+    /// A collection to which the watch has told this.
+    fn watched(uid: &str, version: u64) -> Collection<u64> {
+        let mut all = Collection::default();
+        assert!(all.watched(object(uid, version)));
+        all
     }
 
     #[test]
     fn an_old_watch_event_never_replaces_the_answer_to_our_own_write() {
-        let mut all = Collection::default();
-        assert!(all.watched(object("u", 5)));
-        assert!(all.answered(object("u", 8)));
+        let mut all = watched("u", 5);
+        assert!(all.take(object("u", 8)));
         assert!(!all.watched(object("u", 7)));
         assert_eq!(value(&all), Some(8));
     }
 
     #[test]
     fn a_late_answer_never_brings_back_a_deleted_object() {
-        let mut all = Collection::default();
-        all.watched(object("u", 5));
-        assert!(all.removed(&ObjectName::new("ns", "a"), "u"));
-        assert!(!all.answered(object("u", 6)));
+        let mut all = watched("u", 5);
+        assert!(all.removed(&object("u", 7).meta));
+        assert!(!all.take(object("u", 6)));
         assert_eq!(value(&all), None);
-        assert!(all.answered(object("v", 9)), "its successor of the same name is another object");
+        assert!(all.take(object("v", 9)), "its successor of the same name is another object");
     }
 
     #[test]
     fn a_late_watch_event_never_brings_back_what_an_answer_has_shown_deleted() {
-        let mut all = Collection::default();
-        let name = ObjectName::new("ns", "a");
-        all.watched(object("u", 5));
-        assert!(all.answered_gone(&name, "u"));
-        all.forget_deleted();
+        let mut all = watched("u", 5);
+        assert!(all.answered_gone(&name(), "u"));
         assert!(!all.watched(object("u", 6)));
-        assert!(!all.removed(&name, "u"));
-        all.forget_deleted();
-        assert!(all.deleted.is_empty() && all.deleted_by_answer.is_empty(), "nothing is remembered for ever");
+        assert!(!all.removed(&object("u", 7).meta));
+        assert!(all.deleted.is_empty(), "nothing is remembered for ever");
+        assert!(!all.take(object("u", 6)), "and all the same");
 
-        all.watched(object("v", 7));
-        all.answered_gone(&name, "v");
-        all.list_begins();
-        assert!(all.list_ended().is_empty());
-        assert!(all.deleted_by_answer.is_empty(), "a list that began later knows as much");
+        all.watched(object("v", 9));
+        all.answered_gone(&name(), "v");
+        assert!(!list(&mut all, 8, &[]), "a list from before it");
+        assert!(!list(&mut all, 10, &[("v", 9)]), "and one that still holds it");
+        assert!(!all.watched(object("v", 11)));
+        assert_eq!(all.deleted.len(), 1);
+        assert!(!list(&mut all, 12, &[]));
+        assert!(all.deleted.is_empty(), "a list that is younger knows as much");
     }
 
     #[test]
     fn a_late_deletion_leaves_the_successor_of_the_same_name() {
-        let mut all = Collection::default();
-        all.watched(object("v", 9));
-        assert!(!all.removed(&ObjectName::new("ns", "a"), "u"));
+        let mut all = watched("v", 9);
+        assert!(!all.removed(&object("u", 8).meta));
         assert_eq!(value(&all), Some(9));
     }
 
     #[test]
     fn a_list_takes_away_what_it_does_not_hold() {
-        let mut all = Collection::default();
-        all.watched(object("u", 5));
+        let mut all = watched("u", 5);
         all.list_begins();
         assert_eq!(value(&all), Some(5), "a list that is under way takes nothing away");
-        assert!(all.list_ended().is_empty());
+        assert!(all.list_ended(6));
+        assert_eq!(value(&all), None);
+        assert!(!all.take(object("u", 5)), "nor does a late answer bring it back");
+    }
+
+    #[test]
+    fn a_list_leaves_what_is_younger() {
+        let mut all = Collection::default();
+        assert!(all.take(object("u", 7)), "created by ourselves while the list was made");
+        assert!(!list(&mut all, 5, &[]));
+        assert_eq!(value(&all), Some(7));
+        assert!(!all.watched(object("u", 7)), "the watch tells of it again");
+        assert!(list(&mut all, 8, &[]));
         assert_eq!(value(&all), None);
     }
 
     #[test]
-    fn a_list_that_misses_our_own_fresh_object_asks_for_a_look() {
-        let mut all = Collection::default();
-        all.list_begins();
-        all.answered(object("u", 5));
-        assert_eq!(all.list_ended(), [ObjectName::new("ns", "a")]);
-        assert_eq!(value(&all), Some(5));
-        all.watched(object("u", 5));
-        all.list_begins();
-        assert!(all.list_ended().is_empty());
-        assert_eq!(value(&all), None, "once the watch has shown it, a list that misses it means that it is gone");
+    fn a_list_from_before_a_deletion_does_not_undo_it() {
+        let mut all = watched("u", 5);
+        all.removed(&object("u", 8).meta);
+        assert!(!list(&mut all, 6, &[("u", 5)]));
+        assert!(!all.watched(object("u", 7)), "nor does the watch that begins there and tells of it anew");
+        assert!(!all.removed(&object("u", 8).meta));
+        assert_eq!(value(&all), None);
+        assert!(all.watched(object("v", 9)));
+    }
+
+    #[test]
+    fn a_list_from_before_a_successor_does_not_bring_back_the_one_before_it() {
+        let mut all = watched("u", 5);
+        all.removed(&object("u", 6).meta);
+        all.watched(object("v", 7));
+        assert!(!list(&mut all, 5, &[("u", 5)]));
+        assert_eq!(value(&all), Some(7));
+        assert!(!all.removed(&object("u", 6).meta));
+        assert!(!all.watched(object("v", 7)));
+        assert_eq!(value(&all), Some(7));
+    }
+
+    /// What a server has gone through: at each version (from 1 on, in order), which of a few names has which UID, or none.
+    fn histories() -> impl Strategy<Value = Vec<(usize, bool)>> {
+        proptest::collection::vec((0_usize..3, any::<bool>()), 1..30)
+    }
+
+    /// What is known after any sequence of lists, each of any age, watches that begin with them and break off, and answers to reads
+    /// of any age, is never older than what was known before, and is what there is once the watch is through.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A list as old as this part of the past, and so many events of the watch after it.
+        Watch { age: f64, events: usize },
+        /// The answer to a read of a name that was made as long ago as this part of the past.
+        Read { name: usize, age: f64 },
+        /// The answer that an object is gone which is known of a name.
+        Gone { name: usize },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let watch = (0.0..1.0, 0_usize..12).prop_map(|(age, events)| Step::Watch { age, events });
+        let read = (0_usize..3, 0.0..1.0).prop_map(|(name, age)| Step::Read { name, age });
+        let gone = (0_usize..3).prop_map(|name| Step::Gone { name });
+        proptest::collection::vec(prop_oneof![watch, read, gone], 1..20)
+    }
+
+    /// The objects after each version: by name, UID and version.
+    type State = BTreeMap<usize, (String, u64)>;
+
+    fn states(history: &[(usize, bool)]) -> Vec<State> {
+        let mut states = vec![State::new()];
+        for (name, deletes) in history {
+            let version = states.len() as u64;
+            let mut next = states.last().unwrap().clone();
+            match next.remove(name) {
+                Some(_) if *deletes => {}
+                Some((uid, _)) => drop(next.insert(*name, (uid, version))),
+                None => drop(next.insert(*name, (format!("u{version}"), version))),
+            }
+            states.push(next);
+        }
+        states
+    }
+
+    fn of(name: usize, (uid, version): &(String, u64)) -> Object<u64> {
+        let mut object = object(uid, *version);
+        object.meta.name.name = name.to_smolstr();
+        object
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_or_answer_however_old_makes_anything_older(history in histories(), steps in steps()) {
+            let states = states(&history);
+            let past = |age: f64| ((states.len() - 1) as f64 * age).round() as usize;
+            let mut all = Collection::default();
+            // How far each name is known, in versions: what there is of it, or was last.
+            let known = |all: &Collection<u64>| -> BTreeMap<usize, u64> {
+                (0..3).filter_map(|name| Some((name, all.get(&ObjectName::new("ns", name.to_string()))?.value))).collect()
+            };
+            let watch = |all: &mut Collection<u64>, from: usize, events: usize| {
+                for (version, pair) in states.windows(2).enumerate().skip(from).take(events) {
+                    let version = version as u64 + 1;
+                    for name in 0..3 {
+                        match (pair[0].get(&name), pair[1].get(&name)) {
+                            (before, Some(after)) if before != Some(after) => drop(all.watched(of(name, after))),
+                            (Some((uid, _)), None) => drop(all.removed(&of(name, &(uid.clone(), version)).meta)),
+                            _ => {}
+                        }
+                    }
+                }
+            };
+            let list = |all: &mut Collection<u64>, at: usize| {
+                all.list_begins();
+                for (name, object) in &states[at] {
+                    all.watched(of(*name, object));
+                }
+                all.list_ended(at as u64);
+            };
+            let mut horizon = 0;
+            let mut seen: BTreeMap<usize, u64> = BTreeMap::new();
+            // What answers have shown deleted: name, UID, and the version that was known.
+            let mut gone: Vec<(usize, SmolStr, u64)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Watch { age, events } => {
+                        let at = past(age);
+                        list(&mut all, at);
+                        watch(&mut all, at, events);
+                        horizon = horizon.max((at + events).min(states.len() - 1));
+                    }
+                    Step::Read { name, age } => {
+                        if let Some(object) = states[past(age)].get(&name) {
+                            all.take(of(name, object));
+                        }
+                    }
+                    Step::Gone { name } => {
+                        let key = ObjectName::new("ns", name.to_string());
+                        let known = all.get(&key).map(|object| (object.meta.uid.clone(), object.value));
+                        let is_left = |uid: &SmolStr| states.last().unwrap().values().any(|(left, _)| left == uid);
+                        if let Some((uid, version)) = known.filter(|(uid, _)| !is_left(uid)) {
+                            all.answered_gone(&key, &uid);
+                            gone.push((name, uid, version));
+                        }
+                    }
+                }
+                for (name, version) in known(&all) {
+                    let before = seen.insert(name, version).unwrap_or(0);
+                    prop_assert!(version >= before, "{name} was known at {before}, and is at {version}");
+                    let is_gone = states[horizon].get(&name).is_none_or(|(_, there)| *there > version);
+                    prop_assert!(!is_gone || version > horizon as u64, "{name} at {version} was gone at {horizon}");
+                }
+                let came_back = all.iter().find(|object| gone.iter().any(|(_, uid, _)| *uid == object.meta.uid));
+                prop_assert!(came_back.is_none(), "it came back: {came_back:?}");
+                let is_gone = |of: usize, (uid, version): &(String, u64)| {
+                    gone.iter().any(|(name, gone, last)| *name == of && (gone == uid || last >= version))
+                };
+                for (name, (_, version)) in states[horizon].iter().filter(|(name, there)| !is_gone(**name, there)) {
+                    let found = all.get(&ObjectName::new("ns", name.to_string())).map(|o| o.value);
+                    prop_assert!(found.is_some_and(|found| found >= *version), "{name} is missing at {horizon}");
+                }
+            }
+            list(&mut all, states.len() - 1);
+            let last = states.last().unwrap().iter().map(|(name, (_, version))| (*name, *version)).collect();
+            prop_assert_eq!(known(&all), last);
+        }
     }
 }

@@ -376,9 +376,8 @@ fn what_was_written_is_what_a_new_leader_would_write() {
     settle(&mut world);
     let mut fresh = world.clone();
     for configuration in world.configurations.iter() {
-        fresh.configurations.removed(&configuration.meta.name, &configuration.meta.uid);
+        fresh.configurations.forget(&configuration.meta.name, &configuration.meta.uid);
     }
-    fresh.configurations.forget_deleted();
     settle(&mut fresh);
     let specs = |world: &World| {
         world.configurations.iter().map(|c| (c.meta.name.clone(), c.value.spec().clone())).collect::<Vec<_>>()

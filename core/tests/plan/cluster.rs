@@ -38,7 +38,7 @@ pub fn put<T: PartialEq>(collection: &mut Collection<T>, mut object: Object<T>) 
         let version: u64 = known.meta.resource_version.parse().unwrap();
         object.meta.resource_version = (version + 1).to_smolstr();
     }
-    collection.watched(object);
+    collection.take(object);
 }
 
 /// Puts an object in the place of another, as an edit of its spec does.
@@ -170,8 +170,7 @@ pub fn add(world: &mut World, named: &str, created: i64) {
 
 pub fn remove<T: PartialEq>(collection: &mut Collection<T>, name: &ObjectName) {
     if let Some(uid) = collection.get(name).map(|object| object.meta.uid.clone()) {
-        collection.removed(name, &uid);
-        collection.forget_deleted();
+        collection.forget(name, &uid);
     }
 }
 

@@ -58,7 +58,7 @@ fn happen(world: &mut World, event: &Event, clock: i64) {
         Event::Delete(s) => {
             let name = ObjectName::new("ns", format!("s{s}"));
             if let Some(uid) = world.services.get(&name).map(|service| service.meta.uid.clone()) {
-                world.services.removed(&name, &uid);
+                world.services.forget(&name, &uid);
             }
         }
         Event::Families(s, f) => {
@@ -80,8 +80,7 @@ fn happen(world: &mut World, event: &Event, clock: i64) {
         Event::Node(n, false) => {
             let name = ObjectName::cluster(format!("n{n}"));
             if let Some(uid) = world.nodes.get(&name).map(|node| node.meta.uid.clone()) {
-                world.nodes.removed(&name, &uid);
-                world.nodes.forget_deleted();
+                world.nodes.forget(&name, &uid);
             }
         }
         Event::Pool(choice) => {

@@ -49,7 +49,7 @@ fn an_address_that_is_still_announced_goes_to_nobody_else() {
     service(&mut world, "a", 1, &[Family::V4]);
     settle(&mut world);
     let uid = world.services.get(&ObjectName::new("ns", "a")).unwrap().meta.uid.clone();
-    world.services.removed(&ObjectName::new("ns", "a"), &uid);
+    world.services.forget(&ObjectName::new("ns", "a"), &uid);
     service(&mut world, "b", 2, &[Family::V4]);
     let writes = plan(&world).writes;
     assert_eq!(statuses(&writes)[0].addresses, Some(vec!["10.0.0.1".parse().unwrap()]));
@@ -109,7 +109,7 @@ fn a_new_leader_only_adds_at_first() {
     service(&mut world, "b", 2, &[Family::V4, Family::V6]);
     settle(&mut world);
     let uid = world.services.get(&ObjectName::new("ns", "a")).unwrap().meta.uid.clone();
-    world.services.removed(&ObjectName::new("ns", "a"), &uid);
+    world.services.forget(&ObjectName::new("ns", "a"), &uid);
     edit(&mut world.services, &ObjectName::new("ns", "b"), |service| {
         service.value.families = vec![Family::V4];
         service.value.requires_dual_stack = false;
@@ -187,7 +187,7 @@ fn without_its_pool_a_service_keeps_its_address_and_what_announces_it_stays() {
     settle(&mut world);
     let before = world.configurations.clone();
     let uid = world.pools.get(&ObjectName::cluster("main")).unwrap().meta.uid.clone();
-    world.pools.removed(&ObjectName::cluster("main"), &uid);
+    world.pools.forget(&ObjectName::cluster("main"), &uid);
     settle(&mut world);
     assert_eq!(addresses(&world, "a"), ["10.0.0.0"]);
     assert_eq!(condition(&world, "a", "AddressAllocated").1, "Retained");
@@ -265,7 +265,7 @@ fn a_full_pool_serves_the_oldest_and_the_rest_when_there_is_room() {
     assert_eq!(condition(&world, "young", "AddressAllocated").2, "no IPv4 address: main: full");
     let old = ObjectName::new("ns", "old");
     let uid = world.services.get(&old).unwrap().meta.uid.clone();
-    world.services.removed(&old, &uid);
+    world.services.forget(&old, &uid);
     settle(&mut world);
     assert_eq!(addresses(&world, "young"), ["10.0.0.0"]);
 }
@@ -375,7 +375,7 @@ fn a_prefix_whose_announcement_is_under_way_goes_to_nobody_else() {
     world.unsettled.insert(update.object(), intent);
     let b = ObjectName::new("ns", "b");
     let uid = world.services.get(&b).unwrap().meta.uid.clone();
-    world.services.removed(&b, &uid);
+    world.services.forget(&b, &uid);
     service(&mut world, "c", 3, &[Family::V4]);
     let writes = plan(&world).writes;
     assert_eq!(statuses(&writes)[0].addresses, Some(vec!["10.0.0.2".parse().unwrap()]));
@@ -388,7 +388,7 @@ fn a_retained_route_outlives_a_new_layout() {
     service(&mut world, "a", 1, &[Family::V4]);
     settle(&mut world);
     let uid = world.pools.get(&ObjectName::cluster("main")).unwrap().meta.uid.clone();
-    world.pools.removed(&ObjectName::cluster("main"), &uid);
+    world.pools.forget(&ObjectName::cluster("main"), &uid);
     let picky = json!({"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": "a"}}]});
     put(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>("picky", picky));
     for _ in 0..20 {
@@ -410,8 +410,7 @@ fn an_object_that_a_finalizer_holds_is_left_alone_until_it_is_gone() {
     settle(&mut world);
     assert_eq!(announced(&world), ["10.0.0.0"]);
     let uid = world.configurations.get(&name).unwrap().meta.uid.clone();
-    world.configurations.removed(&name, &uid);
-    world.configurations.forget_deleted();
+    world.configurations.forget(&name, &uid);
     settle(&mut world);
     assert_eq!(announced(&world), ["10.0.0.0", "10.0.0.1"]);
 }

@@ -111,19 +111,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks up an object of which the watch can't tell whether it exists; as far as is known, with this UID.
-    pub async fn look_up<T: Watched>(&self, object: &ObjectName, uid: Option<SmolStr>) -> Apply {
-        let mut pause = SETTLE.0;
-        loop {
-            match self.read::<T>(object).await {
-                Ok(found) => return known(object.clone(), uid, found),
-                Err(failure) => warn!(kind = %T::KIND, %object, error = failure.message, "can't be read; tried again"),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(SETTLE.1);
-        }
-    }
-
     async fn settle<T: Watched>(
         &self,
         object: &ObjectRef,
@@ -312,7 +299,7 @@ fn known<T: Watched>(name: ObjectName, uid: Option<SmolStr>, found: Option<Objec
     Box::new(move |world| match (found, uid) {
         (Some(object), _) => {
             let object = T::settle(world, object);
-            T::collection(world).answered(object);
+            T::collection(world).take(object);
         }
         (None, Some(uid)) => {
             T::collection(world).answered_gone(&name, &uid);

@@ -223,7 +223,7 @@ impl Manifests {
             .map_err(|error| Error::Object(file.to_owned(), what.clone(), error))?;
         let projected: Object<T> = T::project(source);
         let name = projected.meta.name.clone();
-        if !T::collection(&mut self.world).watched(projected) {
+        if !T::collection(&mut self.world).take(projected) {
             return Err(Error::Twice(file.to_owned(), what));
         }
         if shown {
@@ -241,7 +241,7 @@ impl Manifests {
         for name in names.into_iter().map(ObjectName::cluster) {
             if self.world.namespaces.get(&name).is_none() {
                 let meta = Meta { name, resource_version: "1".into(), ..Meta::default() };
-                self.world.namespaces.watched(Object { meta, value: Namespace });
+                self.world.namespaces.take(Object { meta, value: Namespace });
             }
         }
     }

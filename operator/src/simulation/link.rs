@@ -2,7 +2,7 @@
 //! that are lost; watches that lag, and that end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     hash::{Hash as _, Hasher as _},
     sync::{Arc, Mutex, MutexGuard},
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::store::{Answer, Call, Event, Store, UnderWay, failure};
+use super::store::{Answer, Call, EXACTLY, Event, Store, UnderWay, failure};
 
 /// What may go wrong, each with the probability with which it does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +37,10 @@ pub struct Weather {
     pub refused: f64,
     /// A write takes long: up to the time that it may take, and beyond it.
     pub slow: f64,
+    /// A watch can't begin where the one before it has ended.
+    pub gone: f64,
+    /// A list, unless it is the first of its kind, is as it was some changes ago.
+    pub stale: f64,
     /// Watches tell late, by up to this.
     pub lag: Duration,
     /// Nothing gets through.
@@ -45,12 +49,23 @@ pub struct Weather {
 
 impl Weather {
     /// Nothing goes wrong.
-    pub const FAIR: Self =
-        Self { lost: 0.0, unanswered: 0.0, late: 0.0, refused: 0.0, slow: 0.0, lag: Duration::ZERO, cut: false };
+    pub const FAIR: Self = Self {
+        lost: 0.0,
+        unanswered: 0.0,
+        late: 0.0,
+        refused: 0.0,
+        slow: 0.0,
+        gone: 0.0,
+        stale: 0.0,
+        lag: Duration::ZERO,
+        cut: false,
+    };
     /// Nothing gets through.
     pub const CUT: Self = Self { cut: true, ..Self::FAIR };
 }
 
+/// By how many changes a list is stale at most.
+const STALE: usize = 8;
 /// How late watches are at most.
 pub const LAG: Duration = Duration::from_secs(5);
 /// How much longer than it may the API server works on a request at most: what it has sent to etcd it can't call back.
@@ -79,6 +94,8 @@ struct State {
     /// How often each thing was asked for. What becomes of a request follows from what it is and its number, so that it does not
     /// depend on the order in which requests of one moment are made.
     counts: BTreeMap<String, u64>,
+    /// The kinds of which the process has a list.
+    listed: BTreeSet<String>,
     weather: Weather,
     /// The process is no more: nothing is answered, whoever is left to ask.
     dead: bool,
@@ -97,7 +114,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(name: &str, store: Store, seed: u64, weather: Weather) -> Self {
-        let state = State { seed, counts: BTreeMap::new(), weather, dead: false };
+        let state = State { seed, counts: BTreeMap::new(), listed: BTreeSet::new(), weather, dead: false };
         Self { name: name.into(), store, state: Arc::new(Mutex::new(state)), ends: Arc::default() }
     }
 
@@ -152,6 +169,7 @@ impl Link {
         let (lost, answered) = (happens(weather.lost), !happens(weather.unanswered));
         let (refused, late) = (happens(weather.refused), happens(weather.late));
         let (slow, is_done) = (call.writes() && happens(weather.slow), happens(0.5));
+        let gone = happens(weather.gone);
         let may_take = Duration::from_millis(call.millis("timeout").unwrap_or(10_000));
         let takes = if slow { (may_take + OVERRUN).mul_f64(random.f64()) } else { Duration::from_millis(1) };
         Fate {
@@ -161,12 +179,17 @@ impl Link {
             is_done,
             takes,
             may_take,
+            gone,
             answered,
         }
     }
 
-    async fn ask(self, call: Call) -> Result<Response<Told>, Broken> {
+    async fn ask(self, mut call: Call) -> Result<Response<Told>, Broken> {
         let fate = self.fate(&call);
+        let list = call.lists_all().then(|| call.key.plural.clone());
+        if let Some(plural) = list.as_ref().filter(|plural| self.state().listed.contains(*plural)) {
+            self.date_back(&mut call, plural);
+        }
         if call.writes() && !fate.is_fair() {
             let Call { method, key, .. } = &call;
             let text = format!("{}: {method} {} {}: {fate:?}", self.name, key.plural, key.name);
@@ -194,7 +217,21 @@ impl Link {
         if self.state().dead {
             return std::future::pending().await;
         }
+        if let Some(plural) = list.filter(|_| answer.0.is_success()) {
+            self.state().listed.insert(plural);
+        }
         Ok(response(answer))
+    }
+
+    /// Has a list be as it was some changes ago, where the weather is like that.
+    fn date_back(&self, call: &mut Call, plural: &str) {
+        let mut random = self.random(&format!("stale {plural}"));
+        if random.f64() < self.state().weather.stale
+            && let Some(revision) = self.store.before(plural, random.usize(1..=STALE))
+        {
+            self.store.judge(|judge| judge.note(&format!("{}: {plural} are listed as of {revision}", self.name)));
+            call.query.insert(EXACTLY.to_owned(), revision.to_string());
+        }
     }
 
     async fn watch(self, call: &Call) -> Result<Response<Told>, Broken> {
@@ -210,6 +247,9 @@ impl Link {
         let known = self.store.answer(&Call { query: Default::default(), ..call.clone() });
         if !known.0.is_success() {
             return Ok(response(known));
+        }
+        if fate.gone {
+            return Ok(response(failure(StatusCode::GONE, "too old resource version")));
         }
         let (sender, lines) = mpsc::unbounded();
         let plural = call.key.plural.clone();
@@ -274,6 +314,8 @@ struct Fate {
     is_done: bool,
     takes: Duration,
     may_take: Duration,
+    /// Where it would begin has been forgotten.
+    gone: bool,
     answered: bool,
 }
 

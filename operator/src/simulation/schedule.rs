@@ -222,6 +222,8 @@ impl Cluster {
             late: sometimes(0.1),
             refused: sometimes(0.2),
             slow: sometimes(0.3),
+            gone: sometimes(0.5),
+            stale: sometimes(0.8),
             lag: LAG.mul_f64(sometimes(1.0)),
             cut: random.f64() < 0.1,
         }

@@ -47,6 +47,9 @@ const KINDS: [Known; 14] = [
 /// Nobody may see these.
 const FORBIDDEN: [&str; 2] = ["secrets", "pods"];
 
+/// The key in a query by which a list is asked for as it was at a revision.
+pub const EXACTLY: &str = "exactly";
+
 /// An object of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -105,6 +108,13 @@ impl Call {
     /// Whether the answer goes on for ever.
     pub fn watches(&self) -> bool {
         self.query.get("watch").is_some_and(|watch| watch == "true" || watch == "1")
+    }
+
+    /// Whether it is for all objects of a kind, as they are now, to be watched from there on.
+    pub fn lists_all(&self) -> bool {
+        let Key { plural, namespace, name } = &self.key;
+        let is_all = namespace.is_empty() && name.is_empty() && !self.query.contains_key("labelSelector");
+        is_all && self.method == Method::GET && !plural.is_empty() && plural != "leases"
     }
 
     /// A number of milliseconds in the query.
@@ -227,6 +237,13 @@ impl Store {
         Some((table.events.get(first..)?.to_vec(), Arc::clone(&table.news)))
     }
 
+    /// The revision before the last so many changes of a kind, or as many of them as are known.
+    pub fn before(&self, plural: &str, changes: usize) -> Option<u64> {
+        let state = self.state();
+        let events = &state.tables.get(plural)?.events;
+        Some(events.get(events.len().saturating_sub(changes))?.revision - 1)
+    }
+
     /// Forgets what has happened until now.
     pub fn compact(&self) {
         let mut state = self.state();
@@ -297,8 +314,11 @@ impl State {
         let known = KINDS.iter().find(|known| known.plural == call.key.plural).unwrap();
         let table = self.tables.get(known.plural).unwrap();
         let mut objects = table.objects.clone();
+        let exactly = call.query.get(EXACTLY).map(|version| version.parse().unwrap());
         let is_cached = call.query.get("resourceVersion").is_some_and(|version| version == "0");
-        if let Some(event) = table.events.last().filter(|_| is_cached) {
+        let last = table.events.last().filter(|_| is_cached).map(|event| event.revision - 1);
+        let revision: u64 = exactly.or(last).unwrap_or(self.revision);
+        for event in table.events.iter().rev().take_while(|event| event.revision > revision) {
             match &event.before {
                 Some(before) => objects.insert(event.key.clone(), Arc::clone(before)),
                 None => objects.remove(&event.key),
@@ -311,7 +331,7 @@ impl State {
         let items: Vec<&Value> = objects.iter().filter(|(key, _)| is_meant(key)).map(|(_, object)| &**object).collect();
         let list = json!({
             "kind": format!("{}List", known.kind), "apiVersion": known.api_version,
-            "metadata": {"resourceVersion": self.revision.to_string()}, "items": items,
+            "metadata": {"resourceVersion": revision.to_string()}, "items": items,
         });
         (StatusCode::OK, list)
     }

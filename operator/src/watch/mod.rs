@@ -5,20 +5,21 @@ mod partial;
 mod permitted;
 mod project;
 mod protobuf;
+mod reflector;
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use clarion_core::{
     World,
-    world::{Collection, Kind, Object, ObjectName, Settings},
+    world::{Collection, Kind, Object, Settings},
 };
-use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture};
+use futures::{FutureExt as _, future::BoxFuture};
 use kube::{
     Api, Client,
-    api::ListParams,
-    runtime::watcher::{self, Event, watcher},
+    api::{ListParams, ObjectList},
 };
 pub use project::{Advertisement, Aliases, Peer, Pool, Reservation};
+use reflector::{Closed, Event, Reflector};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -52,12 +53,7 @@ pub trait Watched: Clone + PartialEq + Send + Sized + 'static {
     /// Asks for a page of a list.
     fn page<'a>(client: &'a Client, parameters: &'a ListParams) -> Listing<'a, Self> {
         let api = Api::<Self::Source>::all_with(client.clone(), &());
-        async move {
-            let list = api.list(parameters).await?;
-            let next = list.metadata.continue_.filter(|token| !token.is_empty());
-            Ok(Page { items: list.items, next })
-        }
-        .boxed()
+        async move { Ok(api.list(parameters).await?.into()) }.boxed()
     }
 }
 
@@ -67,6 +63,15 @@ pub struct Page<K> {
     pub items: Vec<K>,
     /// What the next page is asked for by, if there is one.
     pub next: Option<String>,
+    /// The version of the list.
+    pub version: String,
+}
+
+impl<K: Clone> From<ObjectList<K>> for Page<K> {
+    fn from(list: ObjectList<K>) -> Self {
+        let next = list.metadata.continue_.filter(|token| !token.is_empty());
+        Self { items: list.items, next, version: list.metadata.resource_version.unwrap_or_default() }
+    }
 }
 
 /// A page of a list, to come.
@@ -87,8 +92,6 @@ pub struct Effect {
     pub changed: bool,
     /// The kind is known completely, for the first time or again.
     pub synced: bool,
-    /// Objects that must be looked up: the watch can't tell whether they exist.
-    pub unknown: Vec<ObjectName>,
 }
 
 /// A cluster that can't be looked at.
@@ -102,8 +105,6 @@ pub enum Error {
     Task(Kind, tokio::task::JoinError),
 }
 
-/// The shortest and the longest time between two attempts after an error.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The time between two looks for a CRD that is not installed.
 const MISSING: Duration = Duration::from_secs(1);
 
@@ -252,15 +253,13 @@ fn fields<T: Watched>() -> Option<String> {
 }
 
 fn spawn<T: Watched>(client: &Client, sender: &mpsc::Sender<Change>) {
-    let (api, sender) = (Api::<T::Source>::all(client.clone()), sender.clone());
-    let config = watcher::Config { field_selector: fields::<T>(), ..watcher::Config::default() };
+    let (reflector, sender) = (Reflector::of::<T>(client), sender.clone());
     tokio::spawn(async move {
-        let events = || watcher(api.clone(), config.clone());
         let take = |seen| match seen {
             Seen::Event(event) => change::<T>(event),
             Seen::Missing => gone::<T>(),
         };
-        run(T::KIND, T::OPTIONAL, events, &sender, take).await;
+        run(T::KIND, T::OPTIONAL, &reflector, &sender, take).await;
     });
 }
 
@@ -272,24 +271,20 @@ enum Seen<K> {
     Missing,
 }
 
-/// Nobody listens any more.
-#[derive(Debug)]
-struct Closed;
-
 /// Watches one kind for as long as anybody listens. While its CRD is not installed, a fresh list is tried time and again.
-async fn run<K, T, S>(
+async fn run<K, T>(
     kind: Kind,
     optional: bool,
-    watch: impl Fn() -> S,
+    reflector: &Reflector<K>,
     sender: &mpsc::Sender<T>,
     mut take: impl FnMut(Seen<K>) -> T,
 ) where
-    S: Stream<Item = Result<Event<K>, watcher::Error>>,
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
     let mut missing = false;
     loop {
-        let events = follow(kind, watch(), is_missing, sender, |event| {
-            if matches!(event, Event::InitDone) && std::mem::take(&mut missing) {
+        let events = reflector.follow(is_missing, sender, |event| {
+            if matches!(event, Event::ListEnded { .. }) && std::mem::take(&mut missing) {
                 info!(%kind, "the API server knows this kind now");
             }
             Some(take(Seen::Event(event)))
@@ -307,78 +302,39 @@ async fn run<K, T, S>(
     }
 }
 
-/// Passes on what a watch brings, until an error ends it. After any other the watch goes on.
-async fn follow<K, T>(
-    kind: Kind,
-    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-    ends: impl Fn(&watcher::Error) -> bool,
-    sender: &mpsc::Sender<T>,
-    mut take: impl FnMut(Event<K>) -> Option<T>,
-) -> Result<(), Closed> {
-    let mut events = pin!(events);
-    let mut failures = 0_u32;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                failures = 0;
-                if let Some(told) = take(event) {
-                    sender.send(told).await.map_err(|_| Closed)?;
-                }
-            }
-            Err(error) if ends(&error) => break,
-            Err(error) => {
-                let pause = RETRY.0.saturating_mul(1 << failures.min(6)).min(RETRY.1);
-                failures += 1;
-                warn!(%kind, %error, "the watch failed; it is tried again");
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Whether the API server does not permit to look.
 fn is_refused(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// Whether the API server does not know the kind.
-fn is_missing(error: &watcher::Error) -> bool {
-    use watcher::Error;
-    match error {
-        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => {
-            status.code == 404
-        }
-        _ => false,
-    }
+fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 fn change<T: Watched>(event: Event<T::Source>) -> Change {
     let apply: Box<dyn FnOnce(&mut World) -> Effect + Send> = match event {
-        Event::Init => Box::new(|world| {
+        Event::ListBegins => Box::new(|world| {
             T::collection(world).list_begins();
             Effect::default()
         }),
-        Event::Apply(source) | Event::InitApply(source) => {
+        Event::Applied(source) | Event::Listed(source) => {
             let object = T::project(source);
             Box::new(move |world| {
                 let object = T::settle(world, object);
                 Effect { changed: T::collection(world).watched(object), ..Effect::default() }
             })
         }
-        Event::Delete(source) => {
+        Event::Deleted(source) => {
             let meta = T::project(source).meta;
-            Box::new(move |world| Effect {
-                changed: T::collection(world).removed(&meta.name, &meta.uid),
-                ..Effect::default()
-            })
+            Box::new(move |world| Effect { changed: T::collection(world).removed(&meta), ..Effect::default() })
         }
-        Event::InitDone => Box::new(|world| {
-            let unknown = T::collection(world).list_ended();
+        Event::ListEnded { version } => Box::new(move |world| {
+            T::collection(world).list_ended(version);
             if T::KIND == Kind::FRRConfiguration {
                 world.frr_k8s_installed = true;
             }
-            Effect { changed: true, synced: true, unknown }
+            Effect { changed: true, synced: true }
         }),
     };
     Change { kind: T::KIND, apply }
@@ -391,7 +347,7 @@ fn gone<T: Watched>() -> Change {
         if T::KIND == Kind::FRRConfiguration {
             world.frr_k8s_installed = false;
         }
-        Effect { changed: true, synced: true, unknown: Vec::new() }
+        Effect { changed: true, synced: true }
     };
     Change { kind: T::KIND, apply: Box::new(apply) }
 }

@@ -12,11 +12,7 @@ use clarion_core::{
     World,
     world::{Collection, Kind, NodeState, Object, ObjectName},
 };
-use kube::{
-    Api, Client,
-    core::PartialObjectMeta,
-    runtime::watcher::{Config, Event, watcher},
-};
+use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::{
     select,
     sync::{mpsc, watch},
@@ -25,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Change, Effect, Seen, Watched, partial::Lenient};
+use super::{Change, Effect, Event, Reflector, Seen, Watched, partial::Lenient};
 use crate::{bucket::Bucket, telemetry::Metrics};
 
 /// Bodies fetched a second, and at once.
@@ -67,8 +63,8 @@ pub fn start(client: &Client, metrics: Metrics, look_at: watch::Receiver<Vec<Str
     let bodies: Api<Lenient<FRRNodeState>> = Api::all(client.clone());
     let (sender, events) = mpsc::channel(64);
     tokio::spawn(async move {
-        let events = || watcher(metadata.clone(), Config::default());
-        super::run(Kind::FRRNodeState, true, events, &sender, |seen| seen).await;
+        let reflector = Reflector::new(Kind::FRRNodeState, metadata, None);
+        super::run(Kind::FRRNodeState, true, &reflector, &sender, |seen| seen).await;
     });
     tokio::spawn(run(events, look_at, changes, metrics, move |name| fetch(bodies.clone(), name)));
 }
@@ -159,7 +155,7 @@ fn learn(states: &mut Collection<NodeState>, news: News) -> bool {
     match news {
         News::Fetched(object) => {
             let (name, running) = (object.meta.name.clone(), object.value.running.clone());
-            let mut changed = states.watched(*object);
+            let mut changed = states.take(*object);
             // The same version, of which less was kept.
             if let Some(state) = states.get_mut(&name).filter(|state| state.running != running) {
                 state.running = running;
@@ -173,7 +169,7 @@ fn learn(states: &mut Collection<NodeState>, news: News) -> bool {
             }
             false
         }
-        News::Gone(name, uid) => states.removed(&name, &uid),
+        News::Gone(name, uid) => states.forget(&name, &uid),
         News::NoneLeft => {
             let changed = !states.is_empty();
             *states = Collection::default();
@@ -244,21 +240,21 @@ impl Schedule {
     /// Takes what the watch brings.
     fn seen(&mut self, seen: Seen<PartialObjectMeta<FRRNodeState>>, now: Instant) -> Vec<News> {
         match seen {
-            Seen::Event(Event::Init) => self.listed = Some(BTreeSet::new()),
-            Seen::Event(Event::InitApply(object)) => {
+            Seen::Event(Event::ListBegins) => self.listed = Some(BTreeSet::new()),
+            Seen::Event(Event::Listed(object)) => {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 self.listed.get_or_insert_default().insert(name);
                 return self.changed(object.metadata, now);
             }
-            Seen::Event(Event::Apply(object)) => return self.changed(object.metadata, now),
-            Seen::Event(Event::Delete(object)) => {
+            Seen::Event(Event::Applied(object)) => return self.changed(object.metadata, now),
+            Seen::Event(Event::Deleted(object)) => {
                 let ObjectMeta { name, uid, .. } = object.metadata;
                 let (name, uid) = (name.unwrap_or_default(), uid.unwrap_or_default());
                 if self.states.get(&name).is_some_and(|state| state.uid == uid) {
                     return self.forget(&name).into_iter().collect();
                 }
             }
-            Seen::Event(Event::InitDone) => {
+            Seen::Event(Event::ListEnded { .. }) => {
                 let listed = self.listed.take().unwrap_or_default();
                 let gone: Vec<_> = self.states.keys().filter(|name| !listed.contains(*name)).cloned().collect();
                 return gone.iter().filter_map(|name| self.forget(name)).collect();
@@ -408,11 +404,11 @@ mod tests {
     }
 
     fn applied(name: &str, uid: &str, version: u64) -> Seen<PartialObjectMeta<FRRNodeState>> {
-        Seen::Event(Event::Apply(metadata(name, uid, version)))
+        Seen::Event(Event::Applied(metadata(name, uid, version)))
     }
 
     fn deleted(name: &str, uid: &str, version: u64) -> Seen<PartialObjectMeta<FRRNodeState>> {
-        Seen::Event(Event::Delete(metadata(name, uid, version)))
+        Seen::Event(Event::Deleted(metadata(name, uid, version)))
     }
 
     fn state(name: &str, uid: &str, version: u64) -> Answer {
@@ -542,10 +538,10 @@ mod tests {
             test.next();
             test.answer(name, state(name, "u", 5));
         }
-        test.see(Seen::Event(Event::Init));
-        test.see(Seen::Event(Event::InitApply(metadata("b", "u", 5))));
+        test.see(Seen::Event(Event::ListBegins));
+        test.see(Seen::Event(Event::Listed(metadata("b", "u", 5))));
         assert_eq!(test.world.node_states.len(), 2);
-        test.see(Seen::Event(Event::InitDone));
+        test.see(Seen::Event(Event::ListEnded { version: 6 }));
         assert_eq!(test.world.node_states.len(), 1);
         test.see(Seen::Missing);
         assert!(test.world.node_states.is_empty());
@@ -670,11 +666,11 @@ mod tests {
             world
         });
 
-        events.send(Seen::Event(Event::Init)).await.unwrap();
+        events.send(Seen::Event(Event::ListBegins)).await.unwrap();
         for n in 0..NODES {
-            events.send(Seen::Event(Event::InitApply(metadata(&name(n), "u", 1)))).await.unwrap();
+            events.send(Seen::Event(Event::Listed(metadata(&name(n), "u", 1)))).await.unwrap();
         }
-        events.send(Seen::Event(Event::InitDone)).await.unwrap();
+        events.send(Seen::Event(Event::ListEnded { version: 1 })).await.unwrap();
         while start.elapsed() < Duration::from_secs(120) {
             let n = usize::try_from(random.lock().unwrap().below(NODES as u64)).unwrap();
             let version = {

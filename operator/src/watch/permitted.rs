@@ -8,11 +8,7 @@ use clarion_core::{
     world::{Collection, Pod, Secret},
 };
 use k8s_openapi::NamespaceResourceScope;
-use kube::{
-    Api, Client, Resource,
-    api::ListParams,
-    runtime::watcher::{self, Config, Event, watcher},
-};
+use kube::{Api, Client, Resource, api::ListParams};
 use tokio::{
     select,
     sync::{mpsc, watch},
@@ -20,7 +16,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{Change, Closed, Effect, Error, Watched, follow};
+use super::{Change, Closed, Effect, Error, Event, Reflector, Watched, is_refused};
 
 /// A kind that is watched in the namespace of FRR-K8s alone, where that is permitted.
 pub trait Permitted: Watched<Source: Resource<Scope = NamespaceResourceScope>> {
@@ -67,7 +63,7 @@ pub async fn list<T: Permitted>(client: &Client, world: &mut World) -> Result<()
     let parameters = ListParams { field_selector: T::FIELDS.map(str::to_owned), ..ListParams::default() };
     *T::known(world) = match objects.list(&parameters).await {
         Ok(objects) => Some(objects.items.into_iter().map(T::project).collect()),
-        Err(error) if super::is_refused(&error) => None,
+        Err(error) if is_refused(&error) => None,
         Err(error) => return Err(Error::List(T::KIND, error)),
     };
     Ok(())
@@ -93,13 +89,12 @@ pub async fn run<T: Permitted>(
             permitted = None;
         }
         let objects: Api<T::Source> = Api::namespaced(client.clone(), &namespace);
-        let config = Config { field_selector: T::FIELDS.map(str::to_owned), ..Config::default() };
-        let events = watcher(objects, config);
+        let reflector = Reflector::new(T::KIND, objects, T::FIELDS.map(str::to_owned));
         let mut list = Collection::default();
         let take = |event| take::<T>(event, &namespace, &mut list, &mut permitted);
         select! {
             biased;
-            ended = follow(T::KIND, events, is_forbidden, &changes, take) => match ended {
+            ended = reflector.follow(is_refused, &changes, take) => match ended {
                 Err(Closed) => return,
                 Ok(()) => {
                     if permitted.replace(false) != Some(false) {
@@ -132,31 +127,33 @@ fn take<T: Permitted>(
 ) -> Option<Change> {
     let namespace = namespace.to_owned();
     Some(match event {
-        Event::Init => {
+        Event::ListBegins => {
             *list = Collection::default();
+            list.list_begins();
             return None;
         }
-        Event::InitApply(object) => {
+        Event::Listed(object) => {
             list.watched(T::project(object));
             return None;
         }
-        Event::InitDone => {
+        Event::ListEnded { version } => {
+            list.list_ended(version);
             if permitted.replace(true) != Some(true) {
                 info!(namespace, objects = list.len(), "{}", T::KNOWN);
             }
             let list = std::mem::take(list);
             change::<T>(namespace, |known| *known = Some(list))
         }
-        Event::Apply(object) => {
+        Event::Applied(object) => {
             let object = T::project(object);
             change::<T>(namespace, |known| {
                 known.as_mut().map(|known| known.watched(object));
             })
         }
-        Event::Delete(object) => {
+        Event::Deleted(object) => {
             let meta = T::project(object).meta;
             change::<T>(namespace, move |known| {
-                known.as_mut().map(|known| known.removed(&meta.name, &meta.uid));
+                known.as_mut().map(|known| known.removed(&meta));
             })
         }
     })
@@ -177,15 +174,6 @@ fn change<T: Permitted>(namespace: String, change: impl FnOnce(&mut Option<Colle
 fn unknown<T: Permitted>() -> Change {
     let apply = |world: &mut World| Effect { changed: T::known(world).take().is_some(), ..Effect::default() };
     Change { kind: T::KIND, apply: Box::new(apply) }
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    use watcher::Error;
-    match error {
-        Error::InitialListFailed(error) | Error::WatchStartFailed(error) => super::is_refused(error),
-        Error::WatchError(status) => status.code == 403,
-        Error::WatchFailed(_) | Error::NoResourceVersion => false,
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clarion_api::{ObjectMeta, Time, Timestamp};
-use http::{HeaderValue, header::ACCEPT};
+use http::{HeaderValue, StatusCode, header::ACCEPT};
 use http_body_util::BodyExt as _;
 use k8s_openapi::{
     api::{core::v1 as core, discovery::v1 as discovery},
@@ -19,9 +19,10 @@ use kube::{
     Client, Resource,
     api::{ListParams, Request},
     client::Body,
-    core::Status,
+    core::{ObjectList, Status},
 };
 use prost::Message;
+use serde::de::DeserializeOwned;
 
 use super::{
     Page,
@@ -29,9 +30,9 @@ use super::{
     project::{Endpoints, Place},
 };
 
-/// What is asked for. The API server has it for all kinds that are its own.
-const ACCEPTED: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
-/// What every answer begins with (k8s.io/apimachinery, `pkg/runtime/serializer/protobuf`).
+/// What is asked for. The API server has it for all kinds that are its own; whoever answers in its place may have JSON alone.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf, application/json");
+/// What every answer in protobuf begins with (k8s.io/apimachinery, `pkg/runtime/serializer/protobuf`).
 const MAGIC: &[u8] = b"k8s\0";
 
 /// An answer that can't be read.
@@ -67,6 +68,8 @@ struct List<K: Message + Default + Debug> {
 
 #[derive(Message)]
 struct ListMeta {
+    #[prost(string, tag = "2")]
+    version: String,
     #[prost(string, tag = "3")]
     next: String,
 }
@@ -228,7 +231,7 @@ struct EndpointConditions {
 pub async fn page<M, K>(client: &Client, parameters: &ListParams) -> Result<Page<K>, kube::Error>
 where
     M: Message + Default + Debug + Into<K>,
-    K: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     let mut request = Request::new(K::url_path(&(), None)).list(parameters).map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, ACCEPTED);
@@ -236,16 +239,28 @@ where
     let status = answer.status();
     let bytes = answer.into_body().collect().await?.to_bytes();
     if !status.is_success() {
-        let failure = decode::<Failure>(&bytes).unwrap_or_else(|error| Failure {
-            message: format!("{status}: {error}"),
-            reason: status.canonical_reason().unwrap_or_default().to_owned(),
-        });
-        let failure = Status::failure(&failure.message, &failure.reason).with_code(status.as_u16());
-        return Err(kube::Error::Api(Box::new(failure)));
+        return Err(kube::Error::Api(Box::new(failure(status, &bytes))));
     }
-    let list: List<M> = decode(&bytes).map_err(|error| kube::Error::Service(Box::new(error)))?;
-    let next = list.metadata.map(|metadata| metadata.next).filter(|next| !next.is_empty());
-    Ok(Page { items: list.items.into_iter().map(Into::into).collect(), next })
+    if !bytes.starts_with(MAGIC) {
+        let list: ObjectList<K> = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)?;
+        return Ok(list.into());
+    }
+    let List { metadata, items } = decode::<List<M>>(&bytes).map_err(|error| kube::Error::Service(Box::new(error)))?;
+    let ListMeta { version, next } = metadata.unwrap_or_default();
+    let next = Some(next).filter(|next| !next.is_empty());
+    Ok(Page { items: items.into_iter().map(Into::into).collect(), next, version })
+}
+
+/// What the API server says of a request that failed, in whichever form.
+fn failure(status: StatusCode, bytes: &[u8]) -> Status {
+    if let Ok(status) = serde_json::from_slice(bytes) {
+        return status;
+    }
+    let failure = decode::<Failure>(bytes).unwrap_or_else(|error| Failure {
+        message: format!("{status}: {error}"),
+        reason: status.canonical_reason().unwrap_or_default().to_owned(),
+    });
+    Status::failure(&failure.message, &failure.reason).with_code(status.as_u16())
 }
 
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Malformed> {

@@ -137,17 +137,17 @@ fn take(world: &mut World, imported: import::Imported) {
         Object { meta, value: Custom { spec: Ok(spec), status: None } }
     }
     for alias in imported.aliases {
-        world.communities.watched(object(alias.metadata.name, alias.metadata.labels, alias.spec));
+        world.communities.take(object(alias.metadata.name, alias.metadata.labels, alias.spec));
     }
     for pool in imported.pools {
-        world.pools.watched(object(pool.metadata.name, pool.metadata.labels, pool.spec));
+        world.pools.take(object(pool.metadata.name, pool.metadata.labels, pool.spec));
     }
     for peer in imported.peers {
-        world.peers.watched(object(peer.metadata.name, peer.metadata.labels, peer.spec));
+        world.peers.take(object(peer.metadata.name, peer.metadata.labels, peer.spec));
     }
     for advertisement in imported.advertisements {
         let meta = advertisement.metadata;
-        world.advertisements.watched(object(meta.name, meta.labels, advertisement.spec));
+        world.advertisements.take(object(meta.name, meta.labels, advertisement.spec));
     }
 }
 
@@ -199,7 +199,7 @@ impl Comparison {
         then.settings.frr_k8s_namespace = Some(namespace.clone());
         let theirs: Vec<_> = then.configurations.iter().filter(|object| is_metallb(object)).cloned().collect();
         for object in theirs {
-            then.configurations.removed(&object.meta.name, &object.meta.uid);
+            then.configurations.forget(&object.meta.name, &object.meta.uid);
         }
         let first = plan(&then).writes.into_iter().filter_map(|write| match write {
             Write::ServiceStatus(write) => Some((write.name.clone(), reason(&write)?)),

@@ -30,15 +30,6 @@ const JUMP: i64 = 600;
 /// A kill that waits for Clarion to write waits so long at most.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What there is to make things go wrong with.
-#[derive(Clone, Copy, Debug)]
-pub struct Means<'a> {
-    /// The library by which processes have a clock of their own.
-    pub library: Option<&'a Path>,
-    /// The API server breaks its promise that a list shows all that is stored.
-    pub stale_lists: bool,
-}
-
 /// All processes.
 pub struct Machines {
     judge: Shared<Judge>,
@@ -47,8 +38,6 @@ pub struct Machines {
     replicas: Vec<Replica>,
     watcher: Watcher,
     etcd: Etcd,
-    /// Lists may be old.
-    stale_lists: bool,
     /// Revisions of etcd's, with when they were the last.
     revisions: Vec<(Instant, u64)>,
     // After what needs it, so that it ends last.
@@ -56,12 +45,13 @@ pub struct Machines {
 }
 
 impl Machines {
+    /// Starts them; each with a clock of its own if there is a library for that.
     pub async fn start(
         control_plane: ControlPlane,
         judge: Shared<Judge>,
         tally: Shared<Tally>,
         seed: u64,
-        Means { library, stale_lists }: Means<'_>,
+        library: Option<&Path>,
     ) -> Result<Self, Error> {
         let mut random = fastrand::Rng::with_seed(seed);
         let etcd = control_plane.etcd()?;
@@ -71,7 +61,7 @@ impl Machines {
             replicas.push(Replica::start(&control_plane, number, random.u64(..), library).await?);
         }
         let revisions = Vec::new();
-        Ok(Self { stale_lists, judge, tally, random, replicas, watcher, etcd, revisions, control_plane })
+        Ok(Self { judge, tally, random, replicas, watcher, etcd, revisions, control_plane })
     }
 
     fn note(&self, text: &str) {
@@ -222,9 +212,7 @@ impl Machines {
         let until = Instant::now() + time;
         loop {
             self.tend()?;
-            if self.stale_lists {
-                self.allow_old_lists().await;
-            }
+            self.allow_old_lists().await;
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());

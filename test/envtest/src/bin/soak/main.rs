@@ -4,8 +4,7 @@
 //! processes ([`faults`]). A judge ([`judge`]) that reads etcd itself ([`watcher`]) asks after each change whether the rules hold.
 //! Every round ends in rest: nothing goes wrong any more, until all is as it is to be, and then nothing is written.
 //!
-//! `MINUTES` says how long it goes on, `SEED` which sequence it is. With `STALE_LISTS=1` lists may be some seconds old when a watch begins
-//! anew, which the API server promises that they are not, and Clarion relies on that.
+//! `MINUTES` says how long it goes on, `SEED` which sequence it is.
 
 mod faults;
 mod judge;
@@ -21,7 +20,7 @@ use std::{
     convert::Infallible,
     error::Error,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -30,7 +29,7 @@ use clarion_envtest::{ControlPlane, repository, target};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    faults::{Machines, Means},
+    faults::Machines,
     judge::Judge,
     shared::Shared,
     tally::{Progress, Table, Tally},
@@ -63,7 +62,6 @@ struct Broken;
 struct Options {
     time: Duration,
     seed: u64,
-    stale_lists: bool,
 }
 
 impl Options {
@@ -75,8 +73,7 @@ impl Options {
             Some(text) => text.parse().map_err(|_| format!("SEED is no whole number: {text}"))?,
             None => fastrand::u64(..1 << 40),
         };
-        let stale_lists = set("STALE_LISTS").is_some_and(|text| text != "0");
-        Ok(Self { time: Duration::try_from_secs_f64(60.0 * minutes)?, seed, stale_lists })
+        Ok(Self { time: Duration::try_from_secs_f64(60.0 * minutes)?, seed })
     }
 }
 
@@ -95,8 +92,7 @@ async fn run() -> Result<()> {
     let options = Options::from_environment()?;
     println!("MINUTES={:.1} SEED={}", options.time.as_secs_f64() / 60.0, options.seed);
     let library = faketime()?;
-    let means = Means { library: library.as_deref(), stale_lists: options.stale_lists };
-    let mut soak = Soak::start(options.seed, means).await?;
+    let mut soak = Soak::start(options.seed, library.as_deref()).await?;
     let (judge, tally) = (soak.judge.clone(), soak.tally.clone());
     let outcome = tokio::select! {
         outcome = soak.all_rounds(options.time) => outcome,
@@ -150,14 +146,14 @@ struct Soak {
 }
 
 impl Soak {
-    async fn start(seed: u64, means: Means<'_>) -> Result<Self> {
+    async fn start(seed: u64, library: Option<&Path>) -> Result<Self> {
         let control_plane = ControlPlane::storing_json().await?;
         control_plane.install_clarion().await?;
         control_plane.install_frr_k8s().await?;
         let (judge, tally) = (Shared::new(Judge::new()), Shared::new(Tally::default()));
         let mut seeds = fastrand::Rng::with_seed(seed);
         let mut users = Users::new(control_plane.client(), judge.clone(), tally.clone(), seeds.u64(..));
-        let machines = Machines::start(control_plane, judge.clone(), tally.clone(), seeds.u64(..), means).await?;
+        let machines = Machines::start(control_plane, judge.clone(), tally.clone(), seeds.u64(..), library).await?;
         users.set_up().await?;
         Ok(Self { judge, tally, users, machines, rests: 0 })
     }
