@@ -74,7 +74,7 @@ async fn killed_twenty_times_between_its_writes_it_loses_and_doubles_nothing() {
         }
         known = now;
     }
-    let _operator = Operator::start(&cluster.0).unwrap();
+    let _operator = Operator::start_as_shipped(&cluster.0).unwrap();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let now = cluster.all_announced(&names).await;
     assert_nobody_shares(&now);
