@@ -247,6 +247,11 @@ async fn pages<T: Watched>(client: Client) -> Result<Option<Vec<Object<T>>>, Err
     }
 }
 
+/// Versions are numbers that grow (KEP-5504).
+fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// What picks the one object that is looked at, if it is only one.
 fn fields<T: Watched>() -> Option<String> {
     T::ONLY.map(|name| format!("metadata.name={name}"))

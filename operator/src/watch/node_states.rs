@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Change, Effect, Event, Reflector, Seen, Watched, partial::Lenient};
+use super::{Change, Effect, Event, Reflector, Seen, Watched, partial::Lenient, version};
 use crate::{bucket::Bucket, telemetry::Metrics};
 
 /// Bodies fetched a second, and at once.
@@ -368,11 +368,6 @@ impl Schedule {
         let index = self.kept.iter().position(|kept| !self.wanted.contains(kept))?;
         self.kept.remove(index)
     }
-}
-
-/// Versions are numbers that grow (KEP-5504).
-fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! kube's `watcher` does the same and keeps to itself what version a list has. That is what tells whether a list is older than what
 //! is known already ([`Collection::list_ended`](clarion_core::world::Collection::list_ended)).
 
-use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
+use std::{fmt::Debug, pin::pin, time::Duration};
 
 use clarion_core::world::Kind;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Page, Watched};
+use super::{Page, Watched, version as number};
 
 /// The shortest and the longest time between two attempts after an error.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -72,7 +72,7 @@ impl From<kube::Error> for Failed {
     }
 }
 
-type List<K> = Arc<dyn Fn(ListParams) -> BoxFuture<'static, Result<Page<K>, kube::Error>> + Send + Sync>;
+type List<K> = Box<dyn Fn(ListParams) -> BoxFuture<'static, Result<Page<K>, kube::Error>> + Send + Sync>;
 
 /// Where the objects of a kind are, and which of them are looked at.
 pub struct Reflector<K> {
@@ -93,7 +93,7 @@ where
             let source = source.clone();
             async move { Ok(source.list(&parameters).await?.into()) }.boxed()
         };
-        Self { kind, api, fields, list: Arc::new(list) }
+        Self { kind, api, fields, list: Box::new(list) }
     }
 
     /// Looks at all objects of a kind, and lists them as the kind would have it.
@@ -106,7 +106,7 @@ where
             let source = source.clone();
             async move { T::page(&source, &parameters).await }.boxed()
         };
-        Self { kind: T::KIND, api: Api::all(client.clone()), fields: super::fields::<T>(), list: Arc::new(list) }
+        Self { list: Box::new(list), ..Self::new(T::KIND, Api::all(client.clone()), super::fields::<T>()) }
     }
 
     /// Passes on all that happens, until an error ends it or nobody listens any more. After any other error it goes on.
@@ -150,7 +150,7 @@ where
             }
             // All pages are of one version.
             let Some(token) = next else {
-                teller.tell(Event::ListEnded { version: version.parse().unwrap_or(0) }).await?;
+                teller.tell(Event::ListEnded { version: number(Some(&version)) }).await?;
                 return Ok(version);
             };
             parameters.continue_token = Some(token);
