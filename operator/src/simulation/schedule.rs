@@ -519,14 +519,17 @@ mod tests {
         tally: Tally,
     }
 
-    /// Runs clusters of these seeds until one breaks a rule or there are no more.
+    /// Runs clusters of these seeds until there are no more, or one breaks a rule here or elsewhere.
     fn run_all(seeds: &Mutex<RangeInclusive<u64>>) -> Tally {
         let mut tally = Tally::default();
         loop {
             let Some(seed) = seeds.lock().unwrap().next() else { return tally };
             match run(seed, IN_A_ROW) {
                 Ok(outcome) => tally.add(outcome.tally),
-                Err(Broken { what, log }) => panic!("{log}\nCLARION_SEED={seed}: {what}"),
+                Err(Broken { what, log }) => {
+                    seeds.lock().unwrap().by_ref().for_each(drop);
+                    panic!("CLARION_SEED={seed}: {what}\n{log}");
+                }
             }
         }
     }

@@ -119,6 +119,7 @@ where
         let mut teller = Teller { sender, take, failures: 0 };
         let mut version = None;
         loop {
+            let began = Instant::now();
             let outcome = match &mut version {
                 None => self.list(&mut teller).await.map(|listed| version = Some(listed)),
                 Some(version) => self.watch(version, &mut teller).await,
@@ -129,6 +130,10 @@ where
                 Err(Failed::Kube(error)) if ends(&error) => return Ok(()),
                 Err(Failed::Kube(error)) => error,
             };
+            // A watch that was kept open, or whose version is too old, is one of an API server that is back.
+            if version.is_some() && (is_outdated(&error) || began.elapsed() >= SHORT) {
+                teller.failures = 0;
+            }
             if is_outdated(&error) || is_unreadable(&error) {
                 version = None;
             }
@@ -236,7 +241,11 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
+    use bytes::Bytes;
+    use futures::stream;
     use http::{Request, Response};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
     use k8s_openapi::api::core::v1::Namespace;
     use kube::client::Body;
     use rstest::rstest;
@@ -250,6 +259,23 @@ mod tests {
         to: &'static str,
         status: u16,
         body: String,
+        /// How long after the status the body comes.
+        later: Duration,
+    }
+
+    impl Answer {
+        fn new(to: &'static str, status: u16, body: String) -> Self {
+            Self { to, status, body, later: Duration::ZERO }
+        }
+
+        fn response(self) -> Response<impl http_body::Body<Data = Bytes, Error = Infallible> + Send> {
+            let Self { status, body, later, .. } = self;
+            let body = stream::once(async move {
+                sleep(later).await;
+                Ok(Frame::data(Bytes::from(body)))
+            });
+            Response::builder().status(status).body(StreamBody::new(body)).unwrap()
+        }
     }
 
     fn object(name: &str, version: u64) -> Value {
@@ -260,12 +286,12 @@ mod tests {
     fn list(to: &'static str, version: u64, next: &str, objects: &[Value]) -> Answer {
         let metadata = json!({"resourceVersion": version.to_string(), "continue": next});
         let list = json!({"apiVersion": "v1", "kind": "NamespaceList", "metadata": metadata, "items": objects});
-        Answer { to, status: 200, body: list.to_string() }
+        Answer::new(to, 200, list.to_string())
     }
 
     fn watch(to: &'static str, events: &[(&str, Value)]) -> Answer {
         let lines = events.iter().map(|(kind, object)| format!("{}\n", json!({"type": kind, "object": object})));
-        Answer { to, status: 200, body: lines.collect() }
+        Answer::new(to, 200, lines.collect())
     }
 
     fn failure(code: u16) -> Value {
@@ -273,7 +299,7 @@ mod tests {
     }
 
     fn refusal(to: &'static str, code: u16) -> Answer {
-        Answer { to, status: code, body: failure(code).to_string() }
+        Answer::new(to, code, failure(code).to_string())
     }
 
     fn told(event: &Event<Namespace>) -> String {
@@ -295,9 +321,7 @@ mod tests {
             let query = request.uri().query().unwrap_or_default().to_owned();
             let answer = answers.lock().unwrap().pop_front().unwrap();
             assert!(query.contains(answer.to), "{query} has no {}", answer.to);
-            let response =
-                Response::builder().status(answer.status).body(Body::from(answer.body.into_bytes())).unwrap();
-            std::future::ready(Ok::<_, Infallible>(response))
+            std::future::ready(Ok::<_, Infallible>(answer.response()))
         });
         let client = Client::new(service, "default");
         let reflector =
@@ -377,5 +401,29 @@ mod tests {
         assert_eq!(told, ["list"; 11]);
         let pauses: u32 = [1, 2, 4, 8, 16, 32, 50, 50, 50, 50].iter().sum();
         assert_eq!(began.elapsed(), RETRY.0 * pauses);
+    }
+
+    /// So many watches in a row that fail, from version 7.
+    fn outage(watches: usize) -> impl Iterator<Item = Answer> {
+        (0..watches).map(|_| refusal("resourceVersion=7", 503))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_outage_of_which_nothing_is_left_to_tell_a_list_follows_at_once() {
+        let began = Instant::now();
+        let back = [refusal("resourceVersion=7", 410), refusal("limit=1000", 403)];
+        let told = follow([list("", 7, "", &[])].into_iter().chain(outage(6)).chain(back)).await;
+        assert_eq!(told, ["list", "ended 7", "list"]);
+        assert_eq!(began.elapsed(), RETRY.0 * (1 + 2 + 4 + 8 + 16 + 32) + RETRY.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_was_open_forgets_the_outage_before_it() {
+        let began = Instant::now();
+        let open = Answer { later: SHORT, ..watch("resourceVersion=7", &[("ERROR", failure(500))]) };
+        let back = [open, refusal("resourceVersion=7", 403)];
+        let told = follow([list("", 7, "", &[])].into_iter().chain(outage(3)).chain(back)).await;
+        assert_eq!(told, ["list", "ended 7"]);
+        assert_eq!(began.elapsed(), RETRY.0 * (1 + 2 + 4) + SHORT + RETRY.0);
     }
 }
