@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use clarion_bench::worlds::{add_cluster, change_hold_time, settled, world, world_of_racks, world_with_local};
+use clarion_bench::worlds::{add_cluster, backlog, change_hold_time, settled, world, world_of_racks, world_with_local};
 use clarion_core::plan;
 
 fn main() {
@@ -39,6 +39,13 @@ fn one_more(bencher: divan::Bencher, (nodes, cluster, local): (usize, usize, usi
 fn fifty_more(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
     let mut world = settled(world(services, nodes));
     (0..50).for_each(|n| add_cluster(&mut world, &format!("late{n}"), [10, 200, 0, n].into()));
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// Services come and go faster than FRRConfigurations can be written, for as long as it takes to write each of them once.
+#[divan::bench(args = [(5_000, 1_000), (10_000, 1_000)], sample_count = 10)]
+fn behind(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
+    let world = backlog(settled(world(services, nodes)));
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 

@@ -1,10 +1,14 @@
 //! Worlds of any size.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    ops::Bound,
+};
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    World, replay,
+    World, Write, plan, replay,
     world::{
         Configuration, Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service,
     },
@@ -88,6 +92,36 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: vec![endpoint] };
     world.services.take(object(name.clone(), service));
     world.endpoint_slices.take(object(name, slice));
+}
+
+/// Services come and go, and of the FRRConfigurations that follow from that only some are written between one plan and the next, in
+/// turn, until each of those that there are has been written about once: then they all are of another time.
+#[must_use]
+pub fn backlog(mut world: World) -> World {
+    const WRITTEN: usize = 16;
+    let mut last = String::new();
+    for round in 0..world.configurations.len() / WRITTEN {
+        for n in 0..5_u8 {
+            let address = Ipv4Addr::new(10, 200, u8::try_from(round).unwrap_or(u8::MAX), n);
+            add_cluster(&mut world, &format!("late-{round}-{n}"), address.into());
+        }
+        let some = world.services.iter().map(|service| service.meta.clone()).skip(round * 7).step_by(1_987).take(5);
+        for meta in some.collect::<Vec<_>>() {
+            world.services.forget(&meta.name, &meta.uid);
+            world.endpoint_slices.forget(&meta.name, &meta.name.to_smolstr());
+        }
+        let writes = plan(&world).writes;
+        let (configurations, others): (Vec<_>, Vec<_>) =
+            writes.into_iter().partition(|write| matches!(write, Write::Configuration(_)));
+        others.iter().for_each(|write| replay::land(&mut world, write));
+        let named: BTreeMap<String, Write> =
+            configurations.into_iter().map(|write| (write.object().name.to_string(), write)).collect();
+        let turn = named.range::<str, _>((Bound::Excluded(last.as_str()), Bound::Unbounded)).chain(&named);
+        let turn: Vec<_> = turn.take(WRITTEN).collect();
+        turn.iter().for_each(|(_, write)| replay::land(&mut world, write));
+        last = turn.last().map(|(name, _)| (*name).clone()).unwrap_or_default();
+    }
+    world
 }
 
 /// Gives the peer another hold time.
