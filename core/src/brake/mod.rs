@@ -275,10 +275,13 @@ pub fn held(stages: &Stages, layout: &Layout) -> Option<Held> {
     for (router, prefixes) in missing {
         let remaining = announced_to(&router, layout.values());
         let prefixes = taken.lost(&router, &changes, &prefixes, &remaining);
+        if prefixes.len() < least {
+            continue;
+        }
         let now = announced_to(&router, world.our_configurations().map(|c| &c.value.layer));
         // What goes for other reasons is not there to be counted.
         let announced = prefixes.len() + now.intersection(&remaining).count();
-        if prefixes.len() >= least && prefixes.len() * 100 > announced * usize::from(share) {
+        if prefixes.len() * 100 > announced * usize::from(share) {
             let (router_words, listed) = (router.words(), prefixes.iter().copied().collect());
             waiting.withdrawals.push(Withdrawal { router: router_words, prefixes: listed, announced });
             lost.insert(router, prefixes);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use super::{Router, Stages};
 use crate::{
@@ -54,9 +55,9 @@ pub fn missing(changes: &[Change]) -> Missing {
     for (index, change) in changes.iter().enumerate() {
         for (vrf, key, session) in change.before.sessions() {
             let after = change.after.and_then(|content| content.session(vrf, key));
-            let gone =
-                session.routes.keys().filter(|prefix| after.is_none_or(|after| !after.routes.contains_key(*prefix)));
-            let mut gone = gone.peekable();
+            let after = after.into_iter().flat_map(|after| after.routes.keys());
+            let both = session.routes.keys().merge_join_by(after, Ord::cmp);
+            let mut gone = both.filter_map(|prefix| prefix.just_left()).peekable();
             if gone.peek().is_some() {
                 let prefixes = missing.entry(Router::new(vrf, key)).or_default();
                 gone.for_each(|prefix| prefixes.entry(*prefix).or_default().push(index));

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::part_of;
 use crate::{
+    hash::FastMap,
     layer::{Attributes, Layer},
     world::World,
 };
@@ -84,7 +85,7 @@ fn is_overlay(name: &str) -> bool {
 pub struct Routes<'w> {
     parts: Vec<&'w BTreeMap<IpNet, Attributes>>,
     /// All of them together, once somebody asks for one and there are many parts.
-    together: OnceCell<HashMap<&'w IpNet, &'w Attributes>>,
+    together: OnceCell<FastMap<&'w IpNet, &'w Attributes>>,
 }
 
 /// A route is looked for in so many parts one by one.

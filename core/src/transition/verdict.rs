@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    facts::{Facts, Key},
+    facts::{Facts, Key, Value},
     list::{Change, Id, List},
 };
+use crate::hash::FastMap;
 
 /// A change of what one object says of sessions, or of routes.
 pub struct Step<'a> {
@@ -32,12 +33,21 @@ pub type Beside<'a> = (bool, [Id<'a>; 3]);
 /// objects say.
 type Case<'a> = ([Id<'a>; 2], bool, Vec<Beside<'a>>);
 
+/// The lists that speak of something.
+struct Speaking<'a> {
+    lists: Vec<Id<'a>>,
+    /// What the first of them says.
+    first: Value<'a>,
+    /// Another says something else.
+    differ: bool,
+}
+
 /// All lists that were looked at, and what was found out about them. None goes away meanwhile, so none has the [`Id`] of another.
 #[derive(Default)]
 pub struct Verdicts<'a> {
-    lists: HashMap<Id<'a>, List<'a>>,
-    /// The lists that speak of something.
-    speaking: HashMap<Key<'a>, Vec<Id<'a>>>,
+    lists: FastMap<Id<'a>, List<'a>>,
+    /// Of something that lists speak of: those that do.
+    speaking: FastMap<Key<'a>, Speaking<'a>>,
     steps: HashMap<[Id<'a>; 2], Rc<Step<'a>>>,
     known: HashMap<Case<'a>, bool>,
 }
@@ -54,8 +64,11 @@ impl<'a> Verdicts<'a> {
             return;
         }
         self.lists.insert(id, list.clone());
-        for (key, _) in list.iter() {
-            self.speaking.entry(*key).or_default().push(id);
+        for (key, value) in list.iter() {
+            let alone = || Speaking { lists: Vec::new(), first: *value, differ: false };
+            let speaking = self.speaking.entry(*key).or_insert_with(alone);
+            speaking.differ |= speaking.first != *value;
+            speaking.lists.push(id);
         }
         // It may be related to each of them.
         self.steps.clear();
@@ -69,7 +82,8 @@ impl<'a> Verdicts<'a> {
         let pair = [old.id(), new.id()];
         let step = steps.entry(pair).or_insert_with(|| {
             let changes = old.changes(new);
-            let related = changes.iter().filter_map(|change| speaking.get(&change.key)).flatten().copied().collect();
+            let related = changes.iter().filter_map(|change| speaking.get(&change.key));
+            let related = related.flat_map(|speaking| &speaking.lists).copied().collect();
             Rc::new(Step { pair, changes, related })
         });
         Rc::clone(step)
@@ -82,9 +96,10 @@ impl<'a> Verdicts<'a> {
             let mut said = speaking.iter().filter_map(|id| self.lists.get(id)?.get(key));
             said.next().is_some_and(|first| said.any(|value| value != first))
         };
-        let speaking = self.speaking.iter().filter(|(_, lists)| lists.len() > 1);
-        let speaking = speaking
-            .map(|(key, lists)| (key, lists.iter().filter(|id| among.contains(*id)).copied().collect::<Vec<_>>()));
+        let speaking = self.speaking.iter().filter(|(_, speaking)| speaking.differ);
+        let speaking = speaking.map(|(key, Speaking { lists, .. })| {
+            (key, lists.iter().filter(|id| among.contains(*id)).copied().collect::<Vec<_>>())
+        });
         speaking.filter(|(key, lists)| is_disputed(key, lists)).flat_map(|(_, lists)| lists).collect()
     }
 
