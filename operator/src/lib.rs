@@ -1,6 +1,7 @@
 //! The operator: watches the cluster, asks [`clarion_core::plan`] what to do, and does it.
 
 mod apply;
+mod backoff;
 mod bucket;
 pub mod cli;
 mod clock;

@@ -20,7 +20,7 @@ use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{Instrument as _, Span, debug, field, info, info_span, warn};
 
-use crate::{bucket::Bucket, telemetry::Metrics};
+use crate::{backoff::pause, bucket::Bucket, telemetry::Metrics};
 
 /// FRRConfiguration writes a second. FRR-K8s's webhook serves about 20 for all writers of a cluster together.
 const CONFIGURATIONS_PER_SECOND: u32 = 10;
@@ -262,8 +262,7 @@ fn backoff(cause: Cause, failures: u32) -> Duration {
     if cause == Cause::Conflict && failures == 0 {
         return Duration::ZERO;
     }
-    let longest = RETRY.0.saturating_mul(1 << failures.min(10)).min(RETRY.1);
-    jittered(longest / 2)
+    jittered(pause(RETRY, failures) / 2)
 }
 
 /// Between once and twice as long.

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{Page, Watched, version as number};
+use crate::backoff::pause;
 
 /// The shortest and the longest time between two attempts after an error.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -137,7 +138,7 @@ where
             if is_outdated(&error) || is_unreadable(&error) {
                 version = None;
             }
-            let pause = RETRY.0.saturating_mul(1 << teller.failures.min(6)).min(RETRY.1);
+            let pause = pause(RETRY, teller.failures);
             teller.failures += 1;
             warn!(kind = %self.kind, %error, "the watch failed; it is tried again");
             sleep(pause).await;

@@ -11,7 +11,7 @@ use kube::core::PartialObjectMeta;
 use tokio::time::Instant;
 
 use super::super::{Event, Seen, version};
-use crate::bucket::Bucket;
+use crate::{backoff::pause, bucket::Bucket};
 
 /// Bodies fetched a second, and at once.
 const RATE: (u32, u32) = (20, 50);
@@ -231,7 +231,7 @@ impl Schedule {
             }
             Answer::State(_) | Answer::Gone => self.forget(name).into_iter().collect(),
             Answer::Failed(_) => {
-                let pause = RETRY.0.saturating_mul(1 << state.failures.min(6)).min(RETRY.1);
+                let pause = pause(RETRY, state.failures);
                 state.failures += 1;
                 self.is_due(name, now + pause);
                 Vec::new()
