@@ -108,7 +108,7 @@ pub fn backlog(mut world: World) -> World {
         let some = world.services.iter().map(|service| service.meta.clone()).skip(round * 7).step_by(1_987).take(5);
         for meta in some.collect::<Vec<_>>() {
             world.services.forget(&meta.name, &meta.uid);
-            world.endpoint_slices.forget(&meta.name, &meta.name.to_smolstr());
+            world.endpoint_slices.forget(&meta.name, &meta.uid);
         }
         let writes = plan(&world).writes;
         let (configurations, others): (Vec<_>, Vec<_>) =
