@@ -75,6 +75,37 @@ fn present_sharers_stay_whatever_is_edited_but_for_a_port_clash_that_moves_the_y
 }
 
 #[rstest]
+fn nobody_takes_the_place_of_a_sharer_before_its_status_is_cleared(
+    #[values(true, false)] foreign: bool,
+    #[values(true, false)] asked: bool,
+) {
+    let mut world = world();
+    sharer(&mut world, "old", 1, 80);
+    sharer(&mut world, "leaving", 2, 81);
+    ports(&mut world, "leaving", &[81, 82]);
+    settle(&mut world);
+    if asked {
+        sharer(&mut world, "new", 3, 82);
+        annotate(&mut world, "new", &[("loadBalancerIPs", "10.0.0.0")]);
+        settle(&mut world);
+    } else {
+        sharer(&mut world, "new", 3, 82);
+    }
+    let shared = "10.0.0.0".to_owned();
+    if foreign {
+        edit(&mut world.services, &name("leaving"), |s| s.value.class = Some("example.com/other".to_owned()));
+    } else {
+        ports(&mut world, "old", &[80, 81]);
+    }
+    settle_watching(&mut world, |world| {
+        let has = |named: &str| held(world, named).contains(&shared);
+        assert!(!has("new") || !has("leaving"), "both have port 82");
+    });
+    assert!(!held(&world, "leaving").contains(&shared));
+    assert_eq!(held(&world, "new").contains(&shared), asked, "{:?}", held(&world, "new"));
+}
+
+#[rstest]
 #[case(&[], &[], false)]
 #[case(&[("share-with-namespaces", "other")], &[], false)]
 #[case(&[], &[("share-with-namespaces", "ns")], false)]

@@ -411,7 +411,7 @@ struct NaiveService {
     port: u16,
     wish: Option<IpAddr>,
     has: Option<IpAddr>,
-    /// What it gives up in this round for what it has.
+    /// What it loses in this round, or gives up for what it has.
     had: Option<IpAddr>,
 }
 
@@ -436,8 +436,8 @@ impl Naive {
     fn settle(&mut self) {
         loop {
             let before = self.services.values().map(|service| service.has).collect::<Vec<_>>();
-            self.resolve_clashes();
             self.services.values_mut().for_each(|service| service.had = None);
+            self.resolve_clashes();
             let mut order: Vec<String> = self.services.keys().cloned().collect();
             order.sort_by_key(|named| {
                 let service = &self.services[named];
@@ -455,7 +455,7 @@ impl Naive {
                 };
                 if found.is_some() {
                     let service = self.services.get_mut(&named).unwrap();
-                    (service.had, service.has) = (service.has, found);
+                    (service.had, service.has) = (service.has.or(service.had), found);
                 }
             }
             if before == self.services.values().map(|service| service.has).collect::<Vec<_>>() {
@@ -472,7 +472,7 @@ impl Naive {
         for (_, named) in order {
             let service = self.services.get_mut(&named).unwrap();
             if service.has.is_some_and(|address| !seen.insert((address, service.port))) {
-                service.has = None;
+                service.had = service.has.take();
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct Ledger<'w> {
     standings: Vec<Standing>,
     /// By address, then by Service.
     claims: Vec<Claim>,
+    /// Those of the claims whose Services do not keep the address, in the same order.
+    ending: Vec<Claim>,
     /// Claims that were granted in this plan.
     given: BTreeMap<IpAddr, Vec<u32>>,
     /// The Services for which an address is reserved.
@@ -110,6 +112,7 @@ impl<'w> Ledger<'w> {
             services,
             standings,
             claims,
+            ending: Vec::new(),
             given: BTreeMap::new(),
             reserved: BTreeMap::new(),
             reserved_for: HashMap::new(),
@@ -122,6 +125,7 @@ impl<'w> Ledger<'w> {
             shared: None,
         };
         let losses = ledger.resolve();
+        ledger.ending = ledger.claims.iter().filter(|claim| !claim.live).copied().collect();
         ledger.count_for_quotas();
         let services = world.unsettled.iter().filter(|(object, _)| object.kind == Kind::Service);
         let under_way = services.flat_map(|(_, intent)| &intent.addresses);
@@ -229,9 +233,7 @@ impl<'w> Ledger<'w> {
     }
 
     fn claims_of(&self, address: IpAddr) -> &[Claim] {
-        let begin = self.claims.partition_point(|claim| claim.address < address);
-        let end = self.claims.partition_point(|claim| claim.address <= address);
-        self.claims.get(begin..end).unwrap_or_default()
+        of_address(&self.claims, address)
     }
 
     /// Those who hold the address and keep it, by index.
@@ -378,6 +380,12 @@ impl<'w> Ledger<'w> {
         }
         self.occupy(address);
     }
+}
+
+fn of_address(claims: &[Claim], address: IpAddr) -> &[Claim] {
+    let begin = claims.partition_point(|claim| claim.address < address);
+    let end = claims.partition_point(|claim| claim.address <= address);
+    claims.get(begin..end).unwrap_or_default()
 }
 
 fn index_of(service: u32) -> usize {

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Ledger, index_of, number};
+use super::{Ledger, index_of, number, of_address};
 use crate::{
     address_set::{AddressSet, Family},
     allocate::{
@@ -296,6 +296,7 @@ impl<'w> Ledger<'w> {
         };
         let open = |pool| self.closed_for(service, address, index, pool, want, terms).is_none();
         self.pools.get(index).is_some_and(open)
+            && self.in_the_way(service, address).is_none()
             && self.reserved.get(&address).is_none_or(|services| services.contains(&service.meta.name))
     }
 
@@ -311,6 +312,18 @@ impl<'w> Ledger<'w> {
             self.sharers.insert(address, sharers);
         }
         self.sharers.get(&address).map_or(Ok(()), |sharers| sharers.admit(service, sharing))
+    }
+
+    /// The Service that is losing the address, has it in its status still, and would not share it with this one: statuses are
+    /// written in no certain order, so that for a moment both would have it.
+    fn in_the_way(&self, service: &Object<Service>, address: IpAddr) -> Option<&'w ObjectName> {
+        let sharing = Sharing::of(service, &self.world.settings);
+        of_address(&self.ending, address).iter().find_map(|claim| {
+            let other = self.service(index_of(claim.service)).filter(|other| other.meta.name != service.meta.name)?;
+            let mut sharers = Sharers::default();
+            sharers.add(claim.service, &other.value, Sharing::of(other, &self.world.settings));
+            sharers.admit(&service.value, sharing.as_ref()).is_err().then_some(&other.meta.name)
+        })
     }
 
     fn groups(&self) -> Shared<'w> {
@@ -359,7 +372,10 @@ impl<'w> Ledger<'w> {
         };
         let sharing = Sharing::of(service, &self.world.settings);
         match self.admit(&service.value, sharing.as_ref(), address) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.in_the_way(service, address).map_or(Ok(()), |other| {
+                let message = format!("{address} is about to leave Service {other}, and is given then");
+                Err(Refusal::new(Reason::Pending, message))
+            }),
             Err(Clash::Consent) => {
                 let hint = if sharing.is_some() { ", which does not share it with this Service" } else { "" };
                 Err(unavailable(format!("is held by Service {}{hint}", holder.meta.name)))
