@@ -62,8 +62,8 @@ pub enum News {
 pub struct Schedule {
     /// By node, whose name the object has.
     states: BTreeMap<String, State>,
-    /// What a list that is under way has shown so far.
-    listed: Option<BTreeSet<String>>,
+    /// The UIDs that a list that is under way has shown so far.
+    listed: BTreeSet<String>,
     /// The nodes that tell most, the most telling first.
     wanted: Vec<String>,
     /// The nodes whose running configuration the world has, the one fetched longest ago first.
@@ -108,7 +108,7 @@ impl Schedule {
     pub fn new(now: Instant) -> Self {
         Self {
             states: BTreeMap::new(),
-            listed: None,
+            listed: BTreeSet::new(),
             wanted: Vec::new(),
             kept: VecDeque::new(),
             in_flight: BTreeMap::new(),
@@ -120,10 +120,9 @@ impl Schedule {
     /// Takes what the watch brings.
     pub fn seen(&mut self, seen: Seen<PartialObjectMeta<FRRNodeState>>, now: Instant) -> Vec<News> {
         match seen {
-            Seen::Event(Event::ListBegins) => self.listed = Some(BTreeSet::new()),
+            Seen::Event(Event::ListBegins) => self.listed.clear(),
             Seen::Event(Event::Listed(object)) => {
-                let name = object.metadata.name.clone().unwrap_or_default();
-                self.listed.get_or_insert_default().insert(name);
+                self.listed.extend(object.metadata.uid.clone());
                 return self.changed(object.metadata, now);
             }
             Seen::Event(Event::Applied(object)) => return self.changed(object.metadata, now),
@@ -134,10 +133,12 @@ impl Schedule {
                     return self.forget(&name).into_iter().collect();
                 }
             }
-            Seen::Event(Event::ListEnded { .. }) => {
-                let listed = self.listed.take().unwrap_or_default();
-                let gone: Vec<_> = self.states.keys().filter(|name| !listed.contains(*name)).cloned().collect();
-                return gone.iter().filter_map(|name| self.forget(name)).collect();
+            // As of a `Collection`: what is younger than the list is not gone because it is not there.
+            Seen::Event(Event::ListEnded { version }) => {
+                let listed = std::mem::take(&mut self.listed);
+                let is_gone = |state: &State| state.version <= version && !listed.contains(&state.uid);
+                let gone = self.states.iter().filter(|(_, state)| is_gone(state)).map(|(name, _)| name.clone());
+                return gone.collect::<Vec<_>>().iter().filter_map(|name| self.forget(name)).collect();
             }
             Seen::Missing => {
                 self.states.clear();
@@ -150,13 +151,18 @@ impl Schedule {
 
     fn changed(&mut self, meta: ObjectMeta, now: Instant) -> Vec<News> {
         let (name, uid) = (meta.name.unwrap_or_default(), meta.uid.unwrap_or_default());
-        let replaced = self.states.get(&name).is_some_and(|state| state.uid != uid);
+        let version = version(meta.resource_version.as_deref());
+        let known = self.states.get(&name);
+        if known.is_some_and(|state| version < state.version) {
+            return Vec::new();
+        }
+        let replaced = known.is_some_and(|state| state.uid != uid);
         let news = if replaced { self.forget(&name) } else { None };
-        let fresh = State { uid, version: 0, fetched: 0, due: None, failures: 0 };
+        let fresh = State { uid, version, fetched: 0, due: None, failures: 0 };
         let state = self.states.entry(name.clone()).or_insert(fresh);
-        state.version = version(meta.resource_version.as_deref());
+        state.version = version;
         // A fetch that is under way may have come too early; its answer tells.
-        if state.fetched != state.version && !self.in_flight.contains_key(&name) {
+        if state.fetched < state.version && !self.in_flight.contains_key(&name) {
             self.is_due(&name, now);
         }
         news.into_iter().collect()

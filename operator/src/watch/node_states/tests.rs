@@ -160,19 +160,39 @@ fn an_object_that_is_not_found_is_gone_unless_the_watch_has_shown_its_successor(
 fn what_a_list_does_not_show_and_what_has_no_crd_is_gone() {
     let mut test = Test::new();
     for name in ["a", "b"] {
-        test.see(applied(name, "u", 5));
+        test.see(applied(name, name, 5));
         test.next();
-        test.answer(name, state(name, "u", 5));
+        test.answer(name, state(name, name, 5));
     }
     test.see(Seen::Event(Event::ListBegins));
-    test.see(Seen::Event(Event::Listed(metadata("b", "u", 5))));
+    test.see(Seen::Event(Event::Listed(metadata("b", "b", 5))));
     assert_eq!(test.world.node_states.len(), 2);
     test.see(Seen::Event(Event::ListEnded { version: 6 }));
     assert_eq!(test.world.node_states.len(), 1);
     test.see(Seen::Missing);
     assert!(test.world.node_states.is_empty());
-    test.see(applied("b", "u", 5));
+    test.see(applied("b", "b", 5));
     assert_eq!(test.next().as_deref(), Some("b"));
+}
+
+#[test]
+fn a_list_that_is_older_than_what_is_known_takes_nothing_away_and_brings_nothing_back() {
+    let mut test = Test::new();
+    for (name, uid, version) in [("kept", "u", 8), ("new", "u", 9), ("replaced", "v", 10)] {
+        test.see(applied(name, uid, version));
+        assert_eq!(test.next().as_deref(), Some(name));
+        assert!(test.answer(name, state(name, uid, version)));
+    }
+    test.see(Seen::Event(Event::ListBegins));
+    for (name, version) in [("kept", 5), ("replaced", 6)] {
+        test.see(Seen::Event(Event::Listed(metadata(name, "u", version))));
+    }
+    test.see(Seen::Event(Event::ListEnded { version: 7 }));
+    let known: Vec<&str> = test.world.node_states.iter().map(|state| state.meta.uid.as_str()).collect();
+    assert_eq!(known, ["u", "u", "v"]);
+    assert_eq!(test.next(), None, "all are known as they are");
+    test.see(deleted("replaced", "v", 11));
+    assert_eq!(test.world.node_states.len(), 2);
 }
 
 #[test]
