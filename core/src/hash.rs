@@ -1,12 +1,8 @@
-//! Names that follow from content, and maps that are quick to look into.
+//! Names that follow from content.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-
-/// A map for what is looked for a hundred thousand times in a plan: for keys as short as a prefix, most of the time is that of
-/// the hash. Keys that collide can hardly be chosen, as each process has a seed of its own.
-pub type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// A short name for a text that is the same in every build, in hexadecimal.
 pub fn hash(text: &str) -> String {

@@ -11,7 +11,6 @@ use ipnet::IpNet;
 
 use super::part_of;
 use crate::{
-    hash::FastMap,
     layer::{Attributes, Layer},
     world::World,
 };
@@ -65,6 +64,11 @@ impl<'w> Before<'w> {
         self.by_host.get(host).into_iter().flatten().map(|(_, layer)| *layer).collect()
     }
 
+    /// What is said to one of these hosts.
+    pub fn of_hosts<'h>(&self, hosts: impl Iterator<Item = &'h str>) -> Vec<&'w Layer> {
+        once(hosts.flat_map(|host| self.of_host(host)))
+    }
+
     /// Everything that is said, what a host is told first.
     pub fn of_host_first(&self, host: &str) -> Vec<&'w Layer> {
         self.of_host(host).into_iter().chain(self.all.iter().copied()).collect()
@@ -85,7 +89,7 @@ fn is_overlay(name: &str) -> bool {
 pub struct Routes<'w> {
     parts: Vec<&'w BTreeMap<IpNet, Attributes>>,
     /// All of them together, once somebody asks for one and there are many parts.
-    together: OnceCell<FastMap<&'w IpNet, &'w Attributes>>,
+    together: OnceCell<foldhash::HashMap<&'w IpNet, &'w Attributes>>,
 }
 
 /// A route is looked for in so many parts one by one.

@@ -4,7 +4,9 @@
 //! it, or that it covers, is still to come on the same session. Once that is there, the next plan drops the old one.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    iter,
     net::IpAddr,
     sync::Arc,
 };
@@ -44,7 +46,8 @@ impl<'w> Composer<'w, '_> {
         if !class.announces {
             return;
         }
-        let groups = self.groups(class);
+        let told = self.before.of_hosts(class.hosts.iter().filter_map(|index| Some(self.hosts.get(*index)?.name)));
+        let groups = LazyCell::new(|| self.groups(class));
         for session in &class.sessions {
             let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
             let terms = &agreed.terms;
@@ -52,6 +55,9 @@ impl<'w> Composer<'w, '_> {
                 continue;
             }
             let (vrf, key) = (terms.vrf.as_str(), terms.key());
+            if !are_related(&Routes::of(&told, vrf, &key), draft, vrf, &key) {
+                continue;
+            }
             let stay = self.stay(&groups, draft, vrf, &key, addresses);
             if let Some(session) = draft.base.session_mut(vrf, &key) {
                 put_back(&mut session.routes, &stay.shared);
@@ -135,6 +141,17 @@ impl<'w> Composer<'w, '_> {
         }
         stay
     }
+}
+
+/// Whether a session can have prefixes of which one covers another, now and to come: not if all of a family are as long.
+fn are_related(known: &Routes, draft: &Draft, vrf: &str, key: &str) -> bool {
+    let drafted = iter::once(&draft.base).chain(draft.overlays.values());
+    let wanted = drafted.filter_map(|content| content.session(vrf, key)).flat_map(|session| session.routes.keys());
+    let (mut v4, mut v6) = (None, None);
+    known.iter().map(|(prefix, _)| prefix).chain(wanted).any(|prefix| {
+        let length = if prefix.addr().is_ipv4() { &mut v4 } else { &mut v6 };
+        *length.get_or_insert(prefix.prefix_len()) != prefix.prefix_len()
+    })
 }
 
 fn put_back(routes: &mut BTreeMap<IpNet, Attributes>, stay: &Known) {

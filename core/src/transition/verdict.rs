@@ -9,7 +9,6 @@ use super::{
     facts::{Facts, Key, Value},
     list::{Change, Id, List},
 };
-use crate::hash::FastMap;
 
 /// A change of what one object says of sessions, or of routes.
 pub struct Step<'a> {
@@ -45,9 +44,9 @@ struct Speaking<'a> {
 /// All lists that were looked at, and what was found out about them. None goes away meanwhile, so none has the [`Id`] of another.
 #[derive(Default)]
 pub struct Verdicts<'a> {
-    lists: FastMap<Id<'a>, List<'a>>,
+    lists: foldhash::HashMap<Id<'a>, List<'a>>,
     /// Of something that lists speak of: those that do.
-    speaking: FastMap<Key<'a>, Speaking<'a>>,
+    speaking: foldhash::HashMap<Key<'a>, Speaking<'a>>,
     steps: HashMap<[Id<'a>; 2], Rc<Step<'a>>>,
     known: HashMap<Case<'a>, bool>,
 }

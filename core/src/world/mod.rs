@@ -554,9 +554,10 @@ impl Announced {
 
 impl FromIterator<IpAddr> for Announced {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        // Where FRRConfigurations lag behind, many of them have an address.
+        let addresses: foldhash::HashSet<_> = addresses.into_iter().collect();
         let mut addresses: Vec<_> = addresses.into_iter().collect();
         addresses.sort_unstable();
-        addresses.dedup();
         Self(addresses)
     }
 }
