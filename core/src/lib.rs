@@ -35,7 +35,7 @@ mod write;
 pub use brake::{Brake, Waiting, Withdrawal};
 pub use finding::{Finding, Findings, Reason, Severity};
 pub use hash::hash;
-pub use plan::{Plan, plan, plan_in_stages};
+pub use plan::{Plan, plan, plan_first_addresses, plan_in_stages};
 pub use report::{Figures, NextHops, PeerFigures, PoolFigures};
 pub use stage::Stage;
 pub use world::World;

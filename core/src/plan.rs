@@ -9,7 +9,8 @@ use clarion_api::{Timestamp, names};
 use itertools::Itertools as _;
 
 use crate::{
-    allocate, announce, beside,
+    allocate::{self, Seated},
+    announce, beside,
     brake::{self, Held, Stages, Waiting},
     compose::{self, Layout, Part, part_of},
     config,
@@ -18,7 +19,7 @@ use crate::{
     hosts,
     layer::{Content, Layer},
     others::Others,
-    report::{self, Announced, Daemons, Figures, Known, NextHops},
+    report::{self, Announced, Daemons, Figures, Known, NextHops, Prefixes},
     session,
     stage::Stage,
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
@@ -103,7 +104,7 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     daemons.tell(&config, &hosts, &others, &sessions, &mut findings);
     let progress = daemons.progress(&layout);
     let mut announced = Announced::new(world, &config, &announcement, &progress);
-    report::services(world, &allocation, &mut announced, &mut writes);
+    report::services(world, allocation.seats(), &mut announced, &mut writes);
     let unconfirmed = announced.unconfirmed;
     let (pools, advertisements) = report::tallies(&config, &announcement, &progress);
     let known = Known { pools, advertisements, peers: daemons.of_peers(&config, &hosts, &sessions) };
@@ -120,6 +121,35 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     let held = held.waiting().cloned();
     let (skews, next_hops) = (announcement.skews, NextHops::new(&layout));
     Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops }
+}
+
+/// Those of the writes of a [`plan`] that give Services their first addresses, in a part of the time: FRRConfigurations, which
+/// take the rest, have no say in them. `begins` is told of each stage as it begins.
+#[must_use]
+pub fn plan_first_addresses(world: &World, begins: &mut dyn FnMut(Stage)) -> Vec<Write> {
+    let mut findings = Findings::default();
+    begins(Stage::Config);
+    let config = config::check(world, &mut findings);
+    begins(Stage::Allocate);
+    let allocation = allocate::allocate(world, &config, &world.announced(), &mut findings);
+    let newcomers = || allocation.seats().filter(Seated::is_newcomer);
+    if newcomers().next().is_none() {
+        return Vec::new();
+    }
+    begins(Stage::Hosts);
+    let hosts = hosts::hosts(world, &config, &mut findings);
+    let others = Others::new(world, &hosts);
+    begins(Stage::Session);
+    let sessions = session::sessions(world, &config, &hosts, &others, &Held::default(), &mut findings);
+    begins(Stage::Announce);
+    let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+    begins(Stage::Report);
+    let none_yet = Prefixes::default();
+    let mut announced = Announced::new(world, &config, &announcement, &none_yet);
+    let mut writes = Vec::new();
+    report::services(world, newcomers(), &mut announced, &mut writes);
+    writes.retain(|write| !world.unsettled.contains_key(&write.object()));
+    writes
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.

@@ -25,7 +25,8 @@ use crate::{
 /// Planning takes no more than this part of the time while statuses are written, or for reports of daemons.
 const PLANNING_SHARE_PRESSED: u32 = 20;
 /// And no more than this part while only FRRConfigurations wait for their turn, which may take minutes: new Services are not to wait
-/// as long. Else a plan is made at once.
+/// as long. Else a plan is made at once. Where a plan is put off, new Services get their addresses without one, in as much of the
+/// time again.
 const PLANNING_SHARE: u32 = 4;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
@@ -69,7 +70,12 @@ struct State {
     dirty_since: Option<Instant>,
     /// All that has changed since the last plan is what daemons report.
     only_reports: bool,
+    /// Services have changed since anybody looked for such without address.
+    services_changed: bool,
+    /// When the last plan was made, and how long that took.
     last_plan: Option<(Instant, Duration)>,
+    /// The same of the last plan of first addresses alone.
+    last_given: Option<(Instant, Duration)>,
     /// When time alone makes for another plan.
     due: Option<Timestamp>,
     /// The namespace of FRR-K8s that was last told.
@@ -95,7 +101,9 @@ impl Loop {
             all_known: None,
             dirty_since: None,
             only_reports: true,
+            services_changed: false,
             last_plan: None,
+            last_given: None,
             due: None,
             namespace: String::new(),
             findings: FindingsLog::new(Instant::now()),
@@ -185,8 +193,8 @@ impl Loop {
         } else {
             0
         };
-        if let Some(next) = state.last_plan.map(|(at, took)| at + took * share).filter(|next| now < *next) {
-            return next;
+        if let Some(next) = not_before(state.last_plan, share).filter(|next| now < *next) {
+            return next.min(self.give(state, queue));
         }
         let namespace = state.world.frr_k8s_namespace().to_owned();
         if state.namespace != namespace {
@@ -203,6 +211,7 @@ impl Loop {
         state.last_plan = Some((Instant::now(), took));
         state.dirty_since = None;
         state.only_reports = true;
+        state.services_changed = false;
         self.watches.look_at.send_if_modified(|known| {
             let differs = *known != look_at;
             *known = look_at;
@@ -232,6 +241,24 @@ impl Loop {
         later
     }
 
+    /// Gives new Services their addresses while the next plan is put off; returns when to look again.
+    fn give(&self, state: &mut State, queue: &mut Queue) -> Instant {
+        let now = Instant::now();
+        if !state.services_changed || queue.gives_addresses() {
+            return now + TURN;
+        }
+        if let Some(next) = not_before(state.last_given, PLANNING_SHARE).filter(|next| now < *next) {
+            return next;
+        }
+        state.world.now = self.clock.now();
+        let (writes, took) = telemetry::first_addresses(&state.world, &self.metrics);
+        debug!(writes = writes.len(), took_us = took.as_micros(), "planned first addresses");
+        state.last_given = Some((Instant::now(), took));
+        state.services_changed = false;
+        queue.add_statuses(writes);
+        now + TURN
+    }
+
     fn take(&self, change: Change, state: &mut State) {
         let installed = state.world.frr_k8s_installed;
         let effect = (change.apply)(&mut state.world);
@@ -249,9 +276,15 @@ impl Loop {
         if effect.changed && matches!(change.kind, Kind::FRRNodeState | Kind::Pod) {
             state.reported();
         } else if effect.changed {
+            state.services_changed |= change.kind == Kind::Service;
             state.dirty();
         }
     }
+}
+
+/// When the next plan may begin if the time between is to be so many times what the last one took.
+fn not_before(last: Option<(Instant, Duration)>, share: u32) -> Option<Instant> {
+    last.map(|(at, took)| at + took * share)
 }
 
 impl State {

@@ -133,6 +133,11 @@ impl<'a, 'w: 'a> Seated<'a, 'w> {
         self.addresses().iter().filter(revocable).copied().collect()
     }
 
+    /// It has no address yet, and gets one.
+    pub fn is_newcomer(&self) -> bool {
+        self.served && self.service.value.addresses.is_empty() && !self.addresses().is_empty()
+    }
+
     /// Nothing of ours is left of it, so our conditions go.
     pub fn is_forgotten(&self) -> bool {
         self.seat.forgotten

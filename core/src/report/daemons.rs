@@ -47,6 +47,7 @@ pub enum Progress {
 }
 
 /// How far the prefixes of a layout have come.
+#[derive(Default)]
 pub struct Prefixes(Vec<(IpNet, Progress)>);
 
 impl Prefixes {

@@ -18,7 +18,7 @@ use clarion_api::{
     reservation::AddressReservationStatus,
     status::Status,
 };
-pub use daemons::{Daemons, PeerSessions};
+pub use daemons::{Daemons, PeerSessions, Prefixes};
 pub use figures::{Figures, PeerFigures, PoolFigures};
 use itertools::Itertools as _;
 pub use next_hops::NextHops;
@@ -37,8 +37,13 @@ use crate::{
 };
 
 /// The status of Services.
-pub fn services(world: &World, allocation: &Allocation, announced: &mut Announced, writes: &mut Vec<Write>) {
-    for seated in allocation.seats() {
+pub fn services<'a, 'w: 'a>(
+    world: &World,
+    services: impl Iterator<Item = Seated<'a, 'w>>,
+    announced: &mut Announced,
+    writes: &mut Vec<Write>,
+) {
+    for seated in services {
         let verdicts = if seated.served {
             let mut verdicts = vec![allocated(&seated), announced.verdict(&seated)];
             verdicts.extend(list(names::ADDRESS_SHARED, Reason::Shared, seated.shared()));

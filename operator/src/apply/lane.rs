@@ -1,7 +1,7 @@
 //! Writes that wait for one another: which is next, and whether it may start. Time is handed in.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -74,6 +74,21 @@ impl Lane {
         writes.sort_by_cached_key(|write| since(write) + handicap(write.urgency()));
         self.waiting = writes.into();
         self.aside.clear();
+    }
+
+    /// Adds to what waits, each in its turn and in place of what waits for the same object.
+    pub fn add(&mut self, writes: Vec<Write>, now: Instant) {
+        let newer: BTreeSet<ObjectRef> = writes.iter().map(Write::object).collect();
+        let waiting = std::mem::take(&mut self.waiting);
+        let aside = std::mem::take(&mut self.aside);
+        let others = waiting.into_iter().chain(aside.into_values().flatten());
+        let others = others.filter(|write| !newer.contains(&write.object()));
+        self.replace(others.chain(writes).collect(), now);
+    }
+
+    /// Whether the next that waits gives a Service its address.
+    pub fn gives_address(&self) -> bool {
+        self.waiting.front().is_some_and(|write| write.urgency() == Urgency::Address)
     }
 
     /// Drops what waits, but not since when.
@@ -246,6 +261,18 @@ mod tests {
         let later = now + 31_000 * MS;
         lane.replace(vec![service("b", true), service("a", false)], later);
         assert_eq!(started(&mut lane, later), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_added_waits_for_its_turn_in_place_of_what_waited_for_its_object() {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        lane.replace(vec![service("old", true), service("a", false), service("b", false)], now);
+        lane.add(vec![service("b", true), service("new", true)], now + MS);
+        assert!(lane.gives_address());
+        assert_eq!(started(&mut lane, now + MS), ["old", "b", "new", "a"]);
+        lane.replace(vec![service("a", false)], now);
+        assert!(!lane.gives_address());
     }
 
     #[test]

@@ -142,6 +142,16 @@ impl Queue {
         self.pauses.retain(|object, pause| pause.until > now || configurations.holds(object) || statuses.holds(object));
     }
 
+    /// Adds statuses to what waits, until a plan replaces it.
+    pub fn add_statuses(&mut self, writes: Vec<Write>) {
+        self.statuses.add(writes, Instant::now());
+    }
+
+    /// Whether Services wait for their addresses to be written, so that others could only wait behind them.
+    pub fn gives_addresses(&self) -> bool {
+        self.statuses.gives_address()
+    }
+
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()

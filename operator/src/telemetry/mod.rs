@@ -16,7 +16,7 @@ pub use health::{Health, Phase};
 pub use metrics::Metrics;
 pub use otlp::{Error as ExportError, Export, endpoint};
 pub use scrape::Files;
-pub use stages::plan;
+pub use stages::{first_addresses, plan};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{FilterExt as _, filter_fn},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clarion_core::{Plan, Stage, World, plan_in_stages};
+use clarion_core::{Plan, Stage, World, Write, plan_first_addresses, plan_in_stages};
 use tokio::time::Instant;
 use tracing::{info_span, span::EnteredSpan};
 
@@ -19,6 +19,17 @@ pub fn plan(world: &World, metrics: &Metrics) -> (Plan, Duration) {
     metrics.planned(took);
     span.record("writes", plan.writes.len());
     (plan, took)
+}
+
+/// Plans first addresses alone; returns with the writes how long that took.
+pub fn first_addresses(world: &World, metrics: &Metrics) -> (Vec<Write>, Duration) {
+    let span = info_span!("first addresses", services = world.services.len(), writes = tracing::field::Empty).entered();
+    let started = Instant::now();
+    let mut stages = Stages { metrics, current: None };
+    let writes = plan_first_addresses(world, &mut |stage| stages.begin(stage));
+    stages.end();
+    span.record("writes", writes.len());
+    (writes, started.elapsed())
 }
 
 struct Stages<'m> {
