@@ -475,28 +475,19 @@ impl<'w> Hall<'w, '_> {
     }
 
     fn serve(&mut self, candidates: &mut Candidates<'w>, waiting: Waiting) {
-        let Waiting { service: index, wants, released, leaving, .. } = waiting;
-        let Some(service) = self.ledger.service(index) else { return };
-        let blocked = self.blocked(service);
-        let leaving: Vec<IpAddr> =
-            leaving.into_iter().filter(|address| !self.ledger.has_beside(index, *address)).collect();
+        let Some(service) = self.ledger.service(waiting.service) else { return };
+        let (mut picked, unmet) = self.pick(candidates, service, &waiting);
+        let Waiting { service: index, released, .. } = waiting;
         let Some(change) = self.seats.get_mut(index).and_then(|seat| seat.change.as_mut()) else { return };
-        let mut picked = Vec::new();
         // What is reserved and can't be had, and the families of which it will be had.
         let (mut refused, mut coming) = (Vec::new(), Vec::new());
-        for want in &wants {
-            let not = [released.as_slice(), &picked].concat();
-            let terms = Terms { also: &picked, not: &not, leaving: &leaving };
-            let found = match &blocked {
-                Some(refusal) => Err(refusal.clone()),
-                None => self.ledger.find(candidates, index, *want, terms),
-            };
-            match (found, want) {
-                (Ok(address), _) => picked.push(address),
-                (Err(refusal), Want::Reserved(_)) if refusal.reason != Reason::Pending => {
-                    refused.push((want.family(), refusal));
-                }
-                (Err(refusal), want) => {
+        for (want, refusal) in unmet {
+            match want {
+                Want::Reserved(_) if refusal.reason != Reason::Pending => refused.push((want.family(), refusal)),
+                want => {
+                    if let Want::Address(address) | Want::Reserved(address) = want {
+                        self.ledger.keep_place(index, address);
+                    }
                     coming.push(want.family());
                     let optional = matches!(want, Want::Family(_));
                     change.waits.push(Wait { refusal, optional });
@@ -506,7 +497,7 @@ impl<'w> Hall<'w, '_> {
         for (family, refusal) in refused {
             let has = change.chosen.iter().chain(&picked).any(|address| Family::of(*address) == family);
             if !has && !coming.contains(&family) {
-                let terms = Terms { also: &picked, not: &released, leaving: &leaving };
+                let terms = Terms { also: &picked, not: &released, leaving: &[] };
                 match self.ledger.find(candidates, index, Want::Family(family), terms) {
                     Ok(address) => picked.push(address),
                     Err(refusal) => change.waits.push(Wait { refusal, optional: true }),
@@ -521,7 +512,8 @@ impl<'w> Hall<'w, '_> {
             picked.clear();
         }
         // With one family, and all that it asks for by name, a Service that only prefers two is content.
-        if service.value.requires_dual_stack || !any {
+        let is_content = if service.value.requires_dual_stack { all } else { any };
+        if !is_content {
             change.waits.iter_mut().for_each(|wait| wait.optional = false);
         }
         for address in picked {
@@ -531,6 +523,39 @@ impl<'w> Hall<'w, '_> {
         change.sort(families);
     }
 
+    /// Finds addresses for a Service that lacks something; returns them, and what can't be met.
+    fn pick(
+        &mut self,
+        candidates: &mut Candidates<'w>,
+        service: &Object<Service>,
+        waiting: &Waiting,
+    ) -> (Vec<IpAddr>, Vec<(Want, Refusal)>) {
+        let blocked = self.blocked(service);
+        let goes = |address: &IpAddr| !self.ledger.has_beside(waiting.service, *address);
+        let mut leaving: Vec<IpAddr> = waiting.leaving.iter().copied().filter(goes).collect();
+        loop {
+            let (mut picked, mut unmet) = (Vec::new(), Vec::new());
+            for want in &waiting.wants {
+                let not = [waiting.released.as_slice(), &picked].concat();
+                let terms = Terms { also: &picked, not: &not, leaving: &leaving };
+                let found = match &blocked {
+                    Some(refusal) => Err(refusal.clone()),
+                    None => self.ledger.find(candidates, waiting.service, *want, terms),
+                };
+                match found {
+                    Ok(address) => picked.push(address),
+                    Err(refusal) => unmet.push((*want, refusal)),
+                }
+            }
+            // It gives nothing up before it has all that it asks for of a family; nor does its quota count less until then.
+            let known = leaving.len();
+            leaving.retain(|address| !unmet.iter().any(|(want, _)| want.family() == Family::of(*address)));
+            if leaving.len() == known {
+                return (picked, unmet);
+            }
+        }
+    }
+
     /// Why a Service gets nothing new now, whatever there is.
     fn blocked(&self, service: &Object<Service>) -> Option<Refusal> {
         if service.meta.deleting {
@@ -538,6 +563,16 @@ impl<'w> Hall<'w, '_> {
         }
         if self.world.unsettled.contains_key(&ObjectRef::new(Kind::Service, service.meta.name.clone())) {
             return Some(Refusal::new(Reason::Pending, "its status is being written"));
+        }
+        let namespace = &service.meta.name.namespace;
+        if self.world.namespaces.get(&ObjectName::cluster(namespace.clone())).is_none()
+            && self.pools.iter().any(|pool| pool.allocation.asks_for_labels_of(namespace))
+        {
+            // Its watch may be behind that of the Services.
+            return Some(Refusal::new(
+                Reason::Pending,
+                format!("the labels of namespace {namespace} are not known yet"),
+            ));
         }
         if let Some(until) = service.value.truce(self.world.now) {
             let by = service.value.ingress_by.as_deref().map(|name| format!(" (field manager {name})"));

@@ -30,7 +30,7 @@ pub fn reserve<'w>(
             |address: &&IpAddr| is_in_pool(address) && (reservation.any || reservation.addresses.contains(address));
         let mut addresses = Vec::new();
         for address in reservation.recorded.iter().filter(lists) {
-            if admit(ledger, reservation, *address).is_ok() {
+            if keeps(world, ledger, reservation, *address) {
                 ledger.reserve(*address, &reservation.service);
                 addresses.push(*address);
             }
@@ -139,6 +139,17 @@ fn is_with_own(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> b
     holders(ledger, address).any(|name| *name == reservation.service)
 }
 
+/// Whether a reservation goes on having a recorded address. Of Services that are not there it is not known whether they would share
+/// it still.
+fn keeps(world: &World, ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> bool {
+    let service = &reservation.service;
+    let is_there = |name: &ObjectName| world.services.get(name).is_some_and(|service| world.serves(service));
+    let mut others = ledger.reserved_by(address).into_iter().flatten().filter(|other| **other != service);
+    !is_there(service)
+        || (others.all(|other| !is_there(other) || ledger.consent(other, service))
+            && stranger(ledger, reservation, address).is_none())
+}
+
 /// Whether nobody else has the address, in words that follow it.
 fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<(), String> {
     let service = &reservation.service;
@@ -146,11 +157,14 @@ fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<
     if let Some(other) = others.find(|other| **other != service && !ledger.consent(other, service)) {
         return Err(format!("is reserved for Service {other}"));
     }
+    stranger(ledger, reservation, address).map_or(Ok(()), |other| Err(format!("is held by Service {other}")))
+}
+
+/// Who has the address, which the reservation's own Service has not, and does not share it with that.
+fn stranger<'w>(ledger: &Ledger<'w>, reservation: &Reservation, address: IpAddr) -> Option<&'w ObjectName> {
+    let service = &reservation.service;
     let agrees = |name: &ObjectName| name == service || ledger.consent(name, service);
-    match holders(ledger, address).find(|name| !agrees(name)) {
-        Some(other) if !is_with_own(ledger, reservation, address) => Err(format!("is held by Service {other}")),
-        _ => Ok(()),
-    }
+    holders(ledger, address).find(|name| !agrees(name)).filter(|_| !is_with_own(ledger, reservation, address))
 }
 
 /// The Service that is not there yet and for which the address is reserved too, if this one may share it.

@@ -102,6 +102,12 @@ impl Allocation {
                 && labels().is_some_and(|labels| self.namespace_selectors.iter().any(|s| s.matches(labels)))
     }
 
+    /// Whether the labels of this namespace decide.
+    #[must_use]
+    pub fn asks_for_labels_of(&self, namespace: &str) -> bool {
+        !self.namespace_selectors.is_empty() && !self.namespaces.contains(namespace)
+    }
+
     /// Whether it is for this Service.
     ///
     /// # Errors

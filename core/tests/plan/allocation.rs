@@ -3,7 +3,7 @@
 use clarion_api::Timestamp;
 use clarion_core::{
     Reason, World, plan, replay,
-    world::{Family, Kind, ObjectName, ObjectRef, ServiceCidr},
+    world::{Family, Kind, Namespace, ObjectName, ObjectRef, ServiceCidr},
 };
 use rstest::rstest;
 use serde_json::json;
@@ -225,6 +225,60 @@ fn a_quota_counts_each_family_and_a_shared_address_once_and_takes_nothing_away()
     set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/29"], "defaultQuota": 0}));
     settle(&mut world);
     assert_eq!(held(&world, "second"), ["10.0.0.1"], "a smaller quota takes nothing away");
+}
+
+#[test]
+fn what_a_service_asks_for_again_and_again_stays_within_the_quota() {
+    let mut world = world();
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/28"], "defaultQuota": 1}));
+    add(&mut world, "a", 1);
+    settle(&mut world);
+    for addresses in ["10.0.0.1,10.0.0.2", "10.0.0.3,10.0.0.4", "10.0.0.5,10.0.0.0"] {
+        annotate(&mut world, "a", &[("loadBalancerIPs", addresses)]);
+        settle(&mut world);
+        assert_eq!(held(&world, "a"), ["10.0.0.0"], "{addresses}");
+        let message = allocated(&world, "a").2;
+        assert!(message.contains("quota 1/1 used"), "{message}");
+    }
+    annotate(&mut world, "a", &[("loadBalancerIPs", "10.0.0.5")]);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.0.0.5"], "one for one");
+}
+
+#[test]
+fn nobody_gets_an_address_before_its_namespace_is_known_where_pools_select_namespaces() {
+    let mut world = world();
+    let selected = json!({"namespaceSelectors": [{"matchLabels": {"team": "a"}}], "priority": 1});
+    set_pool(&mut world, "team", json!({"addresses": ["10.1.0.0/29"], "serviceAllocation": selected}));
+    add(&mut world, "a", 1);
+    settle(&mut world);
+    assert_eq!(allocated(&world, "a").1, "Pending");
+    let mut namespace = object(ObjectName::cluster("ns"), 0, Namespace);
+    namespace.meta.labels.insert("team".to_owned(), "a".to_owned());
+    put(&mut world.namespaces, namespace);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.1.0.0"]);
+}
+
+#[rstest]
+fn who_has_both_families_can_do_without_more_that_is_reserved(#[values(false, true)] requires_both: bool) {
+    let mut world = world();
+    sharer(&mut world, "other", 1, 80);
+    settle(&mut world);
+    service(&mut world, "a", 2, &[Family::V4, Family::V6]);
+    edit(&mut world.services, &name("a"), |service| service.value.requires_dual_stack = requires_both);
+    annotate(&mut world, "a", &[("allow-shared-ip", "key")]);
+    ports(&mut world, "a", &[81]);
+    for (reserved, address) in [("r0", "10.0.0.0"), ("r1", "10.0.0.1")] {
+        let spec = json!({"poolName": "main", "addresses": [address], "serviceName": "a"});
+        reservation(&mut world, reserved, spec);
+    }
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.0.0.0", "10.0.0.1", "2001:db8::"]);
+    ports(&mut world, "a", &[80]);
+    settle(&mut world);
+    assert_eq!(held(&world, "a"), ["10.0.0.1", "2001:db8::"]);
+    assert_eq!(allocated(&world, "a").0, "True", "{}", allocated(&world, "a").2);
 }
 
 #[test]

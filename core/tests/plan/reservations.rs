@@ -123,3 +123,58 @@ fn reservations_of_services_that_share_an_address_restore_it_for_both() {
     settle(&mut world);
     assert_eq!(reserved(&world, "other/r").2, "10.0.0.4 is reserved for Service ns/s1");
 }
+
+#[rstest]
+#[case::a_certain_one(json!({"poolName": "main", "addresses": ["10.0.0.0"], "serviceName": "s1"}))]
+#[case::any(json!({"poolName": "main", "serviceName": "s1"}))]
+fn a_reservation_keeps_a_shared_address_while_its_service_is_gone(
+    #[case] spec: serde_json::Value,
+    #[values(true, false)] both: bool,
+) {
+    let mut world = world();
+    set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/29"]}));
+    for (n, port) in [(1, 80), (2, 81), (3, 80)] {
+        sharer(&mut world, &format!("s{n}"), n, port);
+        if n == 3 {
+            annotate(&mut world, "s3", &[("loadBalancerIPs", "10.0.0.0")]);
+        }
+        settle(&mut world);
+    }
+    if both {
+        reservation(&mut world, "first", json!({"poolName": "main", "addresses": ["10.0.0.0"], "serviceName": "s2"}));
+        settle(&mut world);
+    }
+    reservation(&mut world, "r", spec);
+    settle(&mut world);
+    assert_eq!(reserved(&world, "r").0, ["10.0.0.0"]);
+    remove(&mut world.services, &name("s1"));
+    settle_watching(&mut world, |world| {
+        assert_eq!(reserved(world, "r").0, ["10.0.0.0"]);
+        assert!(held(world, "s3").is_empty());
+    });
+    assert_eq!(allocated(&world, "s3").2, "10.0.0.0 is reserved for Service ns/s1");
+    sharer(&mut world, "s1", 4, 80);
+    settle(&mut world);
+    assert_eq!(held(&world, "s1"), ["10.0.0.0"]);
+    // Of one that does not share any more nothing is left to be kept.
+    remove(&mut world.services, &name("s1"));
+    add(&mut world, "s1", 5);
+    settle(&mut world);
+    assert_ne!(held(&world, "s1"), ["10.0.0.0"]);
+    assert_ne!(reserved(&world, "r").0, ["10.0.0.0"]);
+}
+
+#[test]
+fn who_asks_for_a_pool_waits_for_the_address_there_that_is_reserved_for_it() {
+    let mut world = world();
+    sharer(&mut world, "old", 1, 80);
+    sharer(&mut world, "leaving", 2, 81);
+    settle(&mut world);
+    reservation(&mut world, "r", json!({"poolName": "main", "addresses": ["10.0.0.0"], "serviceName": "new"}));
+    settle(&mut world);
+    edit(&mut world.services, &name("leaving"), |service| service.value.class = Some("example.com/other".to_owned()));
+    sharer(&mut world, "new", 3, 81);
+    annotate(&mut world, "new", &[("address-pool", "main")]);
+    settle_watching(&mut world, |world| assert!(["", "10.0.0.0"].contains(&held(world, "new").join(" ").as_str())));
+    assert_eq!(held(&world, "new"), ["10.0.0.0"]);
+}

@@ -105,6 +105,60 @@ fn nobody_takes_the_place_of_a_sharer_before_its_status_is_cleared(
     assert_eq!(held(&world, "new").contains(&shared), asked, "{:?}", held(&world, "new"));
 }
 
+#[test]
+fn who_waits_for_a_sharer_to_leave_is_not_overtaken() {
+    let mut world = world();
+    for (named, created, numbers) in [("old", 1, [80, 83]), ("leaving", 2, [81, 82])] {
+        sharer(&mut world, named, created, 80);
+        ports(&mut world, named, &numbers);
+    }
+    settle(&mut world);
+    edit(&mut world.services, &name("leaving"), |s| s.value.class = Some("example.com/other".to_owned()));
+    for (named, created, numbers) in [("new", 3, [82, 90]), ("newer", 4, [90, 91])] {
+        sharer(&mut world, named, created, 80);
+        ports(&mut world, named, &numbers);
+        annotate(&mut world, named, &[("loadBalancerIPs", "10.0.0.0")]);
+    }
+    settle_watching(&mut world, |_| ());
+    assert_eq!((held(&world, "new"), held(&world, "newer")), (vec!["10.0.0.0".into()], vec![]));
+    assert_eq!(allocated(&world, "newer").2, "10.0.0.0 is shared with Service ns/new, which has the port 90/TCP too");
+}
+
+#[rstest]
+#[case::the_first_is_older(1, 2)]
+#[case::the_first_is_younger(2, 1)]
+fn an_edit_between_the_statuses_of_new_sharers_moves_nobody(#[case] first: i64, #[case] second: i64) {
+    let mut world = world();
+    sharer(&mut world, "first", first, 80);
+    settle(&mut world);
+    sharer(&mut world, "second", second, 81);
+    let write = plan(&world).writes.into_iter().find(|write| write.object().name == name("second")).unwrap();
+    clarion_core::replay::land(&mut world, &write);
+    assert_eq!(held(&world, "second"), ["10.0.0.0"]);
+    assert!(!is_told_of_sharing(&world, "first"));
+    annotate(&mut world, "first", &[("allow-shared-ip", "another")]);
+    settle_watching(&mut world, |world| {
+        assert_eq!((held(world, "first"), held(world, "second")), (vec!["10.0.0.0".into()], vec!["10.0.0.0".into()]));
+    });
+}
+
+#[test]
+fn who_is_refused_is_told_who_does_not_share() {
+    let mut world = world();
+    for (named, created, port) in [("a", 1, 80), ("b", 2, 81)] {
+        sharer(&mut world, named, created, port);
+    }
+    settle(&mut world);
+    annotate(&mut world, "b", &[("allow-shared-ip", "")]);
+    sharer(&mut world, "new", 3, 82);
+    annotate(&mut world, "new", &[("loadBalancerIPs", "10.0.0.0")]);
+    settle(&mut world);
+    assert_eq!(
+        allocated(&world, "new").2,
+        "10.0.0.0 is held by Service ns/b, which does not share it with this Service"
+    );
+}
+
 #[rstest]
 #[case(&[], &[], false)]
 #[case(&[("share-with-namespaces", "other")], &[], false)]

@@ -161,8 +161,10 @@ impl<'w> Ledger<'w> {
                 let suits = |a: &IpAddr| Family::of(*a) == family && self.pools.index_of(*a) == Some(index);
                 let own: Vec<IpAddr> = own.into_iter().filter(|a| suits(a) && !terms.not.contains(a)).collect();
                 for address in own {
-                    if self.obtain(object, address, terms).is_ok() {
-                        return Ok(address);
+                    match self.obtain(object, address, terms) {
+                        Ok(()) => return Ok(address),
+                        Err(refusal) if refusal.reason == Reason::Pending => return Err(refusal),
+                        Err(_) => {}
                     }
                 }
                 self.pick(object, index, want, terms).map_err(|why| {
@@ -314,6 +316,16 @@ impl<'w> Ledger<'w> {
         self.sharers.get(&address).map_or(Ok(()), |sharers| sharers.admit(service, sharing))
     }
 
+    /// Who has the address and does not agree to share it.
+    fn stranger(&self, sharing: Option<&Sharing>, address: IpAddr) -> Option<&'w ObjectName> {
+        let mut holders = self.holders(address).filter_map(|holder| self.service(holder));
+        let agrees = |other: &Object<Service>| {
+            let theirs = Sharing::of(other, &self.world.settings).filter(|_| self.world.serves(other));
+            theirs.zip(sharing).is_some_and(|(theirs, own)| theirs.consents(own))
+        };
+        holders.find(|other| !agrees(other)).map(|other| &other.meta.name)
+    }
+
     /// The Service that is losing the address, has it in its status still, and would not share it with this one: statuses are
     /// written in no certain order, so that for a moment both would have it.
     fn in_the_way(&self, service: &Object<Service>, address: IpAddr) -> Option<&'w ObjectName> {
@@ -324,6 +336,20 @@ impl<'w> Ledger<'w> {
             sharers.add(claim.service, &other.value, Sharing::of(other, &self.world.settings));
             sharers.admit(&service.value, sharing.as_ref()).is_err().then_some(&other.meta.name)
         })
+    }
+
+    /// Keeps a place beside those who have an address for a Service that only waits for others to lose it: in this plan nobody
+    /// comes between.
+    pub fn keep_place(&mut self, service: usize, address: IpAddr) {
+        let Some(object) = self.service(service).filter(|object| self.in_the_way(object, address).is_some()) else {
+            return;
+        };
+        let sharing = Sharing::of(object, &self.world.settings);
+        if let Some(sharers) = self.sharers.get_mut(&address)
+            && sharers.admit(&object.value, sharing.as_ref()).is_ok()
+        {
+            sharers.add(number(service), &object.value, sharing);
+        }
     }
 
     fn groups(&self) -> Shared<'w> {
@@ -372,13 +398,15 @@ impl<'w> Ledger<'w> {
         };
         let sharing = Sharing::of(service, &self.world.settings);
         match self.admit(&service.value, sharing.as_ref(), address) {
-            Ok(()) => self.in_the_way(service, address).map_or(Ok(()), |other| {
-                let message = format!("{address} is about to leave Service {other}, and is given then");
+            Ok(()) => {
+                let Some(other) = self.in_the_way(service, address) else { return Ok(()) };
+                let message = format!("{address} is still in the status of Service {other}, which loses it");
                 Err(Refusal::new(Reason::Pending, message))
-            }),
+            }
             Err(Clash::Consent) => {
                 let hint = if sharing.is_some() { ", which does not share it with this Service" } else { "" };
-                Err(unavailable(format!("is held by Service {}{hint}", holder.meta.name)))
+                let other = self.stranger(sharing.as_ref(), address).unwrap_or(&holder.meta.name);
+                Err(unavailable(format!("is held by Service {other}{hint}")))
             }
             Err(Clash::Port(port, other)) => {
                 let other = self.service(index_of(other)).unwrap_or(holder);
