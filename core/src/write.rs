@@ -6,6 +6,7 @@ use clarion_api::{
     advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
     reservation::AddressReservationStatus, status::Status,
 };
+use ipnet::IpNet;
 use smol_str::SmolStr;
 
 use crate::{
@@ -50,6 +51,18 @@ impl Write {
             Self::Configuration(_) => Urgency::Announcement,
             Self::ServiceStatus(_) | Self::ObjectStatus(_) => Urgency::Report,
         }
+    }
+
+    /// Whether an FRRConfiguration announces this address by itself, as a /32 or /128, once this has landed.
+    #[must_use]
+    pub fn announces(&self, address: IpAddr) -> bool {
+        let Self::Configuration(ConfigurationWrite::Create { layer, .. } | ConfigurationWrite::Update { layer, .. }) =
+            self
+        else {
+            return false;
+        };
+        let prefix = IpNet::from(address);
+        layer.content.sessions().any(|(_, _, session)| session.routes.contains_key(&prefix))
     }
 
     /// The object that is written.

@@ -22,12 +22,11 @@ use crate::{
     watch::{self, Change, Watches},
 };
 
-/// Planning takes no more than this part of the time while statuses are written, or for reports of daemons.
-const PLANNING_SHARE_PRESSED: u32 = 20;
-/// And no more than this part while only FRRConfigurations wait for their turn, which may take minutes: new Services are not to wait
-/// as long. Else a plan is made at once. Where a plan is put off, new Services get their addresses without one, in as much of the
-/// time again.
-const PLANNING_SHARE: u32 = 4;
+/// While statuses are written, or for reports of daemons, the pause after a plan is so many times as long as that took.
+const PAUSE_PRESSED: u32 = 20;
+/// While only FRRConfigurations wait for their turn, which may take minutes, it is as many times as long: new Services are not to wait
+/// as long. Else a plan is made at once. Within a pause, new Services get their addresses without a plan, with pauses of their own.
+const PAUSE: u32 = 4;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -186,15 +185,15 @@ impl Loop {
         let now = Instant::now();
         let later = now + TURN;
         let Some(since) = state.dirty_since else { return later };
-        let share = if state.only_reports || queue.is_pressed() {
-            PLANNING_SHARE_PRESSED
+        let pause = if state.only_reports || queue.is_pressed() {
+            PAUSE_PRESSED
         } else if !queue.is_empty() {
-            PLANNING_SHARE
+            PAUSE
         } else {
             0
         };
-        if let Some(next) = not_before(state.last_plan, share).filter(|next| now < *next) {
-            return next.min(self.give(state, queue));
+        if let Some(next) = not_before(state.last_plan, pause).filter(|next| now < *next) {
+            return next.min(self.give_first_addresses(state, queue));
         }
         let namespace = state.world.frr_k8s_namespace().to_owned();
         if state.namespace != namespace {
@@ -242,12 +241,12 @@ impl Loop {
     }
 
     /// Gives new Services their addresses while the next plan is put off; returns when to look again.
-    fn give(&self, state: &mut State, queue: &mut Queue) -> Instant {
+    fn give_first_addresses(&self, state: &mut State, queue: &mut Queue) -> Instant {
         let now = Instant::now();
-        if !state.services_changed || queue.gives_addresses() {
+        if !state.services_changed || queue.has_statuses() {
             return now + TURN;
         }
-        if let Some(next) = not_before(state.last_given, PLANNING_SHARE).filter(|next| now < *next) {
+        if let Some(next) = not_before(state.last_given, PAUSE).filter(|next| now < *next) {
             return next;
         }
         state.world.now = self.clock.now();
@@ -255,7 +254,7 @@ impl Loop {
         debug!(writes = writes.len(), took_us = took.as_micros(), "planned first addresses");
         state.last_given = Some((Instant::now(), took));
         state.services_changed = false;
-        queue.add_statuses(writes);
+        queue.give(writes);
         now + TURN
     }
 
@@ -282,9 +281,9 @@ impl Loop {
     }
 }
 
-/// When the next plan may begin if the time between is to be so many times what the last one took.
-fn not_before(last: Option<(Instant, Duration)>, share: u32) -> Option<Instant> {
-    last.map(|(at, took)| at + took * share)
+/// When the pause after the last plan ends, which is so many times as long as that took.
+fn not_before(last: Option<(Instant, Duration)>, pause: u32) -> Option<Instant> {
+    last.map(|(at, took)| at + took * pause)
 }
 
 impl State {

@@ -1,7 +1,7 @@
 //! Writes that wait for one another: which is next, and whether it may start. Time is handed in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -76,19 +76,9 @@ impl Lane {
         self.aside.clear();
     }
 
-    /// Adds to what waits, each in its turn and in place of what waits for the same object.
-    pub fn add(&mut self, writes: Vec<Write>, now: Instant) {
-        let newer: BTreeSet<ObjectRef> = writes.iter().map(Write::object).collect();
-        let waiting = std::mem::take(&mut self.waiting);
-        let aside = std::mem::take(&mut self.aside);
-        let others = waiting.into_iter().chain(aside.into_values().flatten());
-        let others = others.filter(|write| !newer.contains(&write.object()));
-        self.replace(others.chain(writes).collect(), now);
-    }
-
-    /// Whether the next that waits gives a Service its address.
-    pub fn gives_address(&self) -> bool {
-        self.waiting.front().is_some_and(|write| write.urgency() == Urgency::Address)
+    /// Whether one of those that wait has this to say.
+    pub fn has(&self, says: impl Fn(&Write) -> bool) -> bool {
+        self.waiting.iter().chain(self.aside.values().flatten()).any(says)
     }
 
     /// Drops what waits, but not since when.
@@ -261,18 +251,6 @@ mod tests {
         let later = now + 31_000 * MS;
         lane.replace(vec![service("b", true), service("a", false)], later);
         assert_eq!(started(&mut lane, later), ["a", "b"]);
-    }
-
-    #[test]
-    fn what_is_added_waits_for_its_turn_in_place_of_what_waited_for_its_object() {
-        let now = Instant::now();
-        let mut lane = Lane::new(8, None);
-        lane.replace(vec![service("old", true), service("a", false), service("b", false)], now);
-        lane.add(vec![service("b", true), service("new", true)], now + MS);
-        assert!(lane.gives_address());
-        assert_eq!(started(&mut lane, now + MS), ["old", "b", "new", "a"]);
-        lane.replace(vec![service("a", false)], now);
-        assert!(!lane.gives_address());
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod window;
 use std::{collections::BTreeMap, time::Duration};
 
 use clarion_core::{
-    Event, Write,
+    Event, ServiceStatusWrite, Write,
     world::{Intent, Kind, ObjectRef, World},
 };
 pub use client::{Writer, with_causes};
@@ -142,14 +142,16 @@ impl Queue {
         self.pauses.retain(|object, pause| pause.until > now || configurations.holds(object) || statuses.holds(object));
     }
 
-    /// Adds statuses to what waits, until a plan replaces it.
-    pub fn add_statuses(&mut self, writes: Vec<Write>) {
-        self.statuses.add(writes, Instant::now());
+    /// Takes what gives Services their first addresses. It is no plan, which knows better than what waits, so no status may wait
+    /// ([`Queue::has_statuses`]): it may give somebody else the same.
+    pub fn give(&mut self, writes: Vec<Write>) {
+        let writes = writes.into_iter().filter(|write| is_clear_of(write, &self.configurations)).collect();
+        self.statuses.replace(writes, Instant::now());
     }
 
-    /// Whether Services wait for their addresses to be written, so that others could only wait behind them.
-    pub fn gives_addresses(&self) -> bool {
-        self.statuses.gives_address()
+    /// Whether statuses wait.
+    pub fn has_statuses(&self) -> bool {
+        !self.statuses.is_empty()
     }
 
     /// Whether nothing is under way.
@@ -266,6 +268,12 @@ impl Queue {
     }
 }
 
+/// Whether a write gives no address that something which waits would announce: for somebody who had it, and is gone.
+fn is_clear_of(write: &Write, waiting: &Lane) -> bool {
+    let Write::ServiceStatus(ServiceStatusWrite { addresses, .. }) = write else { return true };
+    !addresses.iter().flatten().any(|address| waiting.has(|other| other.announces(*address)))
+}
+
 /// How long to wait after a failure with so many before it in a row: twice as long each time, and never all at the same time.
 fn backoff(cause: Cause, failures: u32) -> Duration {
     // The first conflict is the ordinary course of things, and the plan that follows has seen it.
@@ -282,9 +290,44 @@ fn jittered(wait: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use clarion_api::names;
+    use clarion_core::{
+        ConfigurationWrite, Precondition,
+        world::{Configuration, ObjectName},
+    };
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
+
+    fn announcement(prefix: &str) -> Write {
+        let neighbor =
+            json!({"address": "192.0.2.1", "asn": 64513, "toAdvertise": {"allowed": {"prefixes": [prefix]}}});
+        let router = json!({"asn": 64512, "prefixes": [prefix], "neighbors": [neighbor]});
+        let spec = serde_json::from_value(json!({"bgp": {"routers": [router]}})).unwrap();
+        let name = ObjectName::new("frr-k8s-system", "clarion-base-1");
+        let labels = BTreeMap::from([(names::MANAGED_BY_LABEL.to_owned(), names::FIELD_MANAGER.to_owned())]);
+        let layer = Configuration::new(&name, &labels, BTreeMap::new(), spec).layer;
+        Write::Configuration(ConfigurationWrite::Create { name, labels, annotations: BTreeMap::new(), layer })
+    }
+
+    #[rstest]
+    #[case::of_somebody_before(&["10.0.0.1/32"], false)]
+    #[case::of_others(&["10.0.0.2/32", "10.0.0.0/24"], true)]
+    #[case::nothing_waits(&[], true)]
+    fn no_address_is_given_that_is_about_to_be_announced(#[case] waiting: &[&str], #[case] expected: bool) {
+        let mut lane = Lane::new(1, None);
+        lane.replace(waiting.iter().map(|prefix| announcement(prefix)).collect(), Instant::now());
+        let gift = Write::ServiceStatus(ServiceStatusWrite {
+            name: ObjectName::new("shop", "a"),
+            precondition: Precondition { uid: "u".into(), resource_version: "1".into() },
+            addresses: Some(vec!["10.0.0.1".parse().unwrap()]),
+            conditions: Vec::new(),
+            remove_conditions: Vec::new(),
+            event: None,
+        });
+        assert_eq!(is_clear_of(&gift, &lane), expected);
+    }
 
     #[rstest]
     #[case::first(Cause::Busy, 0, 25, 50)]
