@@ -69,7 +69,7 @@ struct State {
     dirty_since: Option<Instant>,
     /// All that has changed since the last plan is what daemons report.
     only_reports: bool,
-    /// Services have changed since anybody looked for such without address.
+    /// Services, or their namespaces, have changed since anybody looked for such without address.
     services_changed: bool,
     /// When the last plan was made, and how long that took.
     last_plan: Option<(Instant, Duration)>,
@@ -243,7 +243,7 @@ impl Loop {
     /// Gives new Services their addresses while the next plan is put off; returns when to look again.
     fn give_first_addresses(&self, state: &mut State, queue: &mut Queue) -> Instant {
         let now = Instant::now();
-        if !state.services_changed || queue.has_statuses() {
+        if !state.services_changed || queue.has_addresses() {
             return now + TURN;
         }
         if let Some(next) = not_before(state.last_given, PAUSE).filter(|next| now < *next) {
@@ -275,7 +275,7 @@ impl Loop {
         if effect.changed && matches!(change.kind, Kind::FRRNodeState | Kind::Pod) {
             state.reported();
         } else if effect.changed {
-            state.services_changed |= change.kind == Kind::Service;
+            state.services_changed |= matches!(change.kind, Kind::Service | Kind::Namespace);
             state.dirty();
         }
     }

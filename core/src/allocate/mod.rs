@@ -485,7 +485,9 @@ impl<'w> Hall<'w, '_> {
             match want {
                 Want::Reserved(_) if refusal.reason != Reason::Pending => refused.push((want.family(), refusal)),
                 want => {
-                    if let Want::Address(address) | Want::Reserved(address) = want {
+                    if let Want::Address(address) | Want::Reserved(address) = want
+                        && refusal.reason == Reason::Pending
+                    {
                         self.ledger.keep_place(index, address);
                     }
                     coming.push(want.family());

@@ -139,15 +139,22 @@ fn is_with_own(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> b
     holders(ledger, address).any(|name| *name == reservation.service)
 }
 
-/// Whether a reservation goes on having a recorded address. Of Services that are not there it is not known whether they would share
-/// it still.
+/// Whether a reservation goes on having a recorded address: whoever is there of those who have it, or for whom it is reserved, would
+/// share it with the others.
 fn keeps(world: &World, ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> bool {
     let service = &reservation.service;
     let is_there = |name: &ObjectName| world.services.get(name).is_some_and(|service| world.serves(service));
-    let mut others = ledger.reserved_by(address).into_iter().flatten().filter(|other| **other != service);
-    !is_there(service)
-        || (others.all(|other| !is_there(other) || ledger.consent(other, service))
-            && stranger(ledger, reservation, address).is_none())
+    let shares = |other: &ObjectName| match is_there(service) {
+        true => ledger.consent(other, service),
+        false => ledger.would_share(other, service),
+    };
+    let reserved = ledger.reserved_by(address).into_iter().flatten().copied();
+    let is_agreed = |other: &ObjectName| match is_there(other) {
+        true => shares(other),
+        false => !is_there(service) || ledger.would_share(service, other),
+    };
+    reserved.filter(|other| *other != service).all(is_agreed)
+        && (is_with_own(ledger, reservation, address) || holders(ledger, address).all(shares))
 }
 
 /// Whether nobody else has the address, in words that follow it.
@@ -157,14 +164,11 @@ fn admit(ledger: &Ledger, reservation: &Reservation, address: IpAddr) -> Result<
     if let Some(other) = others.find(|other| **other != service && !ledger.consent(other, service)) {
         return Err(format!("is reserved for Service {other}"));
     }
-    stranger(ledger, reservation, address).map_or(Ok(()), |other| Err(format!("is held by Service {other}")))
-}
-
-/// Who has the address, which the reservation's own Service has not, and does not share it with that.
-fn stranger<'w>(ledger: &Ledger<'w>, reservation: &Reservation, address: IpAddr) -> Option<&'w ObjectName> {
-    let service = &reservation.service;
     let agrees = |name: &ObjectName| name == service || ledger.consent(name, service);
-    holders(ledger, address).find(|name| !agrees(name)).filter(|_| !is_with_own(ledger, reservation, address))
+    match holders(ledger, address).find(|name| !agrees(name)) {
+        Some(other) if !is_with_own(ledger, reservation, address) => Err(format!("is held by Service {other}")),
+        _ => Ok(()),
+    }
 }
 
 /// The Service that is not there yet and for which the address is reserved too, if this one may share it.

@@ -228,7 +228,7 @@ fn a_quota_counts_each_family_and_a_shared_address_once_and_takes_nothing_away()
 }
 
 #[test]
-fn what_a_service_asks_for_again_and_again_stays_within_the_quota() {
+fn a_request_that_is_met_in_part_gives_nothing_beyond_the_quota() {
     let mut world = world();
     set_pool(&mut world, "main", json!({"addresses": ["10.0.0.0/28"], "defaultQuota": 1}));
     add(&mut world, "a", 1);

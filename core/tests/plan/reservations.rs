@@ -1,6 +1,6 @@
 //! Addresses that are kept for a Service, whether or not it is there.
 
-use clarion_core::world::Family;
+use clarion_core::{World, world::Family};
 use rstest::rstest;
 use serde_json::json;
 
@@ -162,6 +162,46 @@ fn a_reservation_keeps_a_shared_address_while_its_service_is_gone(
     settle(&mut world);
     assert_ne!(held(&world, "s1"), ["10.0.0.0"]);
     assert_ne!(reserved(&world, "r").0, ["10.0.0.0"]);
+}
+
+#[test]
+fn of_two_for_whom_an_address_is_reserved_none_comes_first_who_does_not_share_it() {
+    let mut world = world();
+    for (n, port) in [(1, 80), (2, 81)] {
+        let service = format!("s{n}");
+        sharer(&mut world, &service, n, port);
+        let spec = json!({"poolName": "main", "addresses": ["10.0.0.0"], "serviceName": service});
+        settle(&mut world);
+        reservation(&mut world, &format!("r{n}"), spec);
+    }
+    settle(&mut world);
+    for n in [1, 2] {
+        remove(&mut world.services, &name(&format!("s{n}")));
+    }
+    settle(&mut world);
+    let both = |world: &World| ["r1", "r2"].map(|name| reserved(world, name).0.len());
+    assert_eq!(both(&world), [1, 1]);
+    add(&mut world, "s2", 3);
+    settle(&mut world);
+    assert_eq!(both(&world), [1, 0]);
+    assert_ne!(held(&world, "s2"), ["10.0.0.0"]);
+    sharer(&mut world, "s1", 4, 80);
+    settle(&mut world);
+    assert_eq!(held(&world, "s1"), ["10.0.0.0"]);
+}
+
+#[test]
+fn a_reservation_for_another_service_keeps_nothing_that_somebody_has() {
+    let mut world = world();
+    add(&mut world, "a", 1);
+    settle(&mut world);
+    reservation(&mut world, "r", json!({"poolName": "main", "serviceName": "a"}));
+    settle(&mut world);
+    assert_eq!(reserved(&world, "r").0[0], "10.0.0.0");
+    edit(&mut world.reservations, &name("r"), |r| r.value.spec.as_mut().unwrap().service_name = "b".to_owned());
+    settle(&mut world);
+    assert_eq!(reserved(&world, "r").0[0], "10.0.0.1");
+    assert_eq!(held(&world, "a"), ["10.0.0.0"]);
 }
 
 #[test]

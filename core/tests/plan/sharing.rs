@@ -124,24 +124,6 @@ fn who_waits_for_a_sharer_to_leave_is_not_overtaken() {
     assert_eq!(allocated(&world, "newer").2, "10.0.0.0 is shared with Service ns/new, which has the port 90/TCP too");
 }
 
-#[rstest]
-#[case::the_first_is_older(1, 2)]
-#[case::the_first_is_younger(2, 1)]
-fn an_edit_between_the_statuses_of_new_sharers_moves_nobody(#[case] first: i64, #[case] second: i64) {
-    let mut world = world();
-    sharer(&mut world, "first", first, 80);
-    settle(&mut world);
-    sharer(&mut world, "second", second, 81);
-    let write = plan(&world).writes.into_iter().find(|write| write.object().name == name("second")).unwrap();
-    clarion_core::replay::land(&mut world, &write);
-    assert_eq!(held(&world, "second"), ["10.0.0.0"]);
-    assert!(!is_told_of_sharing(&world, "first"));
-    annotate(&mut world, "first", &[("allow-shared-ip", "another")]);
-    settle_watching(&mut world, |world| {
-        assert_eq!((held(world, "first"), held(world, "second")), (vec!["10.0.0.0".into()], vec!["10.0.0.0".into()]));
-    });
-}
-
 #[test]
 fn who_is_refused_is_told_who_does_not_share() {
     let mut world = world();

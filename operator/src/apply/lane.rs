@@ -1,7 +1,7 @@
 //! Writes that wait for one another: which is next, and whether it may start. Time is handed in.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -76,9 +76,18 @@ impl Lane {
         self.aside.clear();
     }
 
-    /// Whether one of those that wait has this to say.
-    pub fn has(&self, says: impl Fn(&Write) -> bool) -> bool {
-        self.waiting.iter().chain(self.aside.values().flatten()).any(says)
+    /// Adds to what waits, each in its turn and in place of what waits for the same object.
+    pub fn add(&mut self, writes: Vec<Write>, now: Instant) {
+        let newer: BTreeSet<ObjectRef> = writes.iter().map(Write::object).collect();
+        let others = std::mem::take(&mut self.waiting).into_iter();
+        let others = others.chain(std::mem::take(&mut self.aside).into_values().flatten());
+        let others = others.filter(|write| !newer.contains(&write.object()));
+        self.replace(others.chain(writes).collect(), now);
+    }
+
+    /// All that wait.
+    pub fn iter(&self) -> impl Iterator<Item = &Write> {
+        self.waiting.iter().chain(self.aside.values().flatten())
     }
 
     /// Drops what waits, but not since when.
@@ -97,9 +106,9 @@ impl Lane {
         self.waiting.len() + self.aside.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether nothing waits, and nothing is in flight.
+    /// Whether nothing is in flight, nor waits for anything but a pause to end.
     pub fn is_idle(&self) -> bool {
-        self.is_empty() && self.in_flight == 0
+        self.waiting.is_empty() && self.in_flight == 0
     }
 
     /// Whether something is to be written to this object.
@@ -251,6 +260,20 @@ mod tests {
         let later = now + 31_000 * MS;
         lane.replace(vec![service("b", true), service("a", false)], later);
         assert_eq!(started(&mut lane, later), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_added_waits_for_its_turn_in_place_of_what_waited_for_its_object() {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        let paused = |object: &ObjectRef| (object.name.name == "a").then_some(now + 50 * MS);
+        lane.replace(vec![service("a", false)], now);
+        assert_eq!(lane.next(now, paused).unwrap_err(), Some(now + 50 * MS));
+        assert!(lane.is_idle() && !lane.is_empty());
+        lane.add(vec![service("b", false), service("c", true)], now);
+        lane.add(vec![service("b", true)], now + MS);
+        assert!(!lane.is_idle());
+        assert_eq!(started(&mut lane, now + MS), ["c", "b", "a"]);
     }
 
     #[test]

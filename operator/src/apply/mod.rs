@@ -142,16 +142,20 @@ impl Queue {
         self.pauses.retain(|object, pause| pause.until > now || configurations.holds(object) || statuses.holds(object));
     }
 
-    /// Takes what gives Services their first addresses. It is no plan, which knows better than what waits, so no status may wait
-    /// ([`Queue::has_statuses`]): it may give somebody else the same.
+    /// Takes what gives Services their first addresses, if nothing waits that says who has which ([`Queue::has_addresses`]): this is
+    /// no plan, which knows better than what waits, and may give the same address to somebody else.
     pub fn give(&mut self, writes: Vec<Write>) {
         let writes = writes.into_iter().filter(|write| is_clear_of(write, &self.configurations)).collect();
-        self.statuses.replace(writes, Instant::now());
+        self.statuses.add(writes, Instant::now());
     }
 
-    /// Whether statuses wait.
-    pub fn has_statuses(&self) -> bool {
-        !self.statuses.is_empty()
+    /// Whether a status waits that says who has which address.
+    pub fn has_addresses(&self) -> bool {
+        self.statuses.iter().any(|write| match write {
+            Write::ServiceStatus(write) => write.addresses.is_some(),
+            Write::ObjectStatus(write) => write.object.kind == Kind::AddressReservation,
+            Write::Configuration(_) => false,
+        })
     }
 
     /// Whether nothing is under way.
@@ -271,7 +275,7 @@ impl Queue {
 /// Whether a write gives no address that something which waits would announce: for somebody who had it, and is gone.
 fn is_clear_of(write: &Write, waiting: &Lane) -> bool {
     let Write::ServiceStatus(ServiceStatusWrite { addresses, .. }) = write else { return true };
-    !addresses.iter().flatten().any(|address| waiting.has(|other| other.announces(*address)))
+    !addresses.iter().flatten().any(|address| waiting.iter().any(|other| other.announces(*address)))
 }
 
 /// How long to wait after a failure with so many before it in a row: twice as long each time, and never all at the same time.

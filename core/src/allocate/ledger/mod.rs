@@ -155,12 +155,6 @@ impl<'w> Ledger<'w> {
                 let is_foreign = standing_of(claim) == Some(Standing::Foreign);
                 (ours_first && is_foreign, service.meta.seniority())
             });
-            // The status of the one that came second says that they share, before that of the first does.
-            let has_mark = |service: &Object<Service>, claim: &Claim| {
-                standing_of(claim) == Some(Standing::Served)
-                    && service.value.is_marked(names::ADDRESS_SHARED, claim.address)
-            };
-            let one_is_marked = members.iter().any(|(service, claim)| has_mark(service, claim));
             let mut seated = Sharers::default();
             // Those of whom it is not known that they share.
             let mut strangers = Sharers::default();
@@ -168,7 +162,7 @@ impl<'w> Ledger<'w> {
             for (service, claim) in members {
                 let is_served = standing_of(claim) == Some(Standing::Served);
                 let sharing = Sharing::of(service, &self.world.settings).filter(|_| is_served);
-                let is_marked = has_mark(service, claim) || (one_is_marked && is_ours(service, claim));
+                let is_marked = is_served && service.value.is_marked(names::ADDRESS_SHARED, claim.address);
                 let others = if is_marked { &strangers } else { &seated };
                 let agreed = others.admit(&service.value, sharing.as_ref()) != Err(Clash::Consent);
                 let clash = seated.clash(&service.value).filter(|_| agreed);

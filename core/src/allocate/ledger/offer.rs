@@ -160,12 +160,16 @@ impl<'w> Ledger<'w> {
                 let own = self.reserved_for(&object.meta.name);
                 let suits = |a: &IpAddr| Family::of(*a) == family && self.pools.index_of(*a) == Some(index);
                 let own: Vec<IpAddr> = own.into_iter().filter(|a| suits(a) && !terms.not.contains(a)).collect();
+                let mut coming = None;
                 for address in own {
                     match self.obtain(object, address, terms) {
                         Ok(()) => return Ok(address),
-                        Err(refusal) if refusal.reason == Reason::Pending => return Err(refusal),
+                        Err(refusal) if refusal.reason == Reason::Pending => coming = coming.or(Some(refusal)),
                         Err(_) => {}
                     }
+                }
+                if let Some(refusal) = coming {
+                    return Err(refusal);
                 }
                 self.pick(object, index, want, terms).map_err(|why| {
                     let name = self.pools.get(index).map_or("", |pool| pool.name.as_str());
