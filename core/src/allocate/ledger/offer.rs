@@ -320,16 +320,6 @@ impl<'w> Ledger<'w> {
         self.sharers.get(&address).map_or(Ok(()), |sharers| sharers.admit(service, sharing))
     }
 
-    /// Who has the address and does not agree to share it.
-    fn stranger(&self, sharing: Option<&Sharing>, address: IpAddr) -> Option<&'w ObjectName> {
-        let mut holders = self.holders(address).filter_map(|holder| self.service(holder));
-        let agrees = |other: &Object<Service>| {
-            let theirs = Sharing::of(other, &self.world.settings).filter(|_| self.world.serves(other));
-            theirs.zip(sharing).is_some_and(|(theirs, own)| theirs.consents(own))
-        };
-        holders.find(|other| !agrees(other)).map(|other| &other.meta.name)
-    }
-
     /// The Service that is losing the address, has it in its status still, and would not share it with this one: statuses are
     /// written in no certain order, so that for a moment both would have it.
     fn in_the_way(&self, service: &Object<Service>, address: IpAddr) -> Option<&'w ObjectName> {
@@ -409,8 +399,9 @@ impl<'w> Ledger<'w> {
             }
             Err(Clash::Consent) => {
                 let hint = if sharing.is_some() { ", which does not share it with this Service" } else { "" };
-                let other = self.stranger(sharing.as_ref(), address).unwrap_or(&holder.meta.name);
-                Err(unavailable(format!("is held by Service {other}{hint}")))
+                let mut holders = self.holders(address).filter_map(|holder| self.service(holder));
+                let other = holders.find(|other| !self.consent(&other.meta.name, name)).unwrap_or(holder);
+                Err(unavailable(format!("is held by Service {}{hint}", other.meta.name)))
             }
             Err(Clash::Port(port, other)) => {
                 let other = self.service(index_of(other)).unwrap_or(holder);
