@@ -71,7 +71,7 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
         begins(Stage::Session);
         let sessions = session::sessions(world, &config, &hosts, &others, held, &mut findings);
         begins(Stage::Announce);
-        let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+        let announcement = announce::announce(world, &config, allocation.seats(), &hosts, &sessions, &mut findings);
         begins(Stage::Compose);
         let layout = compose::compose(world, &config, &hosts, &sessions, &announcement, held, &mut findings);
         (sessions, announcement, layout, findings)
@@ -123,8 +123,8 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops }
 }
 
-/// Those of the writes of a [`plan`] that give Services their first addresses, in a part of the time: FRRConfigurations, which
-/// take the rest, have no say in them. `begins` is told of each stage as it begins.
+/// Those of the writes of a [`plan`] that give Services their first addresses, in a part of the time: other Services count for who has
+/// which address alone, and FRRConfigurations have no say. `begins` is told of each stage as it begins.
 #[must_use]
 pub fn plan_first_addresses(world: &World, begins: &mut dyn FnMut(Stage)) -> Vec<Write> {
     let mut findings = Findings::default();
@@ -142,13 +142,12 @@ pub fn plan_first_addresses(world: &World, begins: &mut dyn FnMut(Stage)) -> Vec
     begins(Stage::Session);
     let sessions = session::sessions(world, &config, &hosts, &others, &Held::default(), &mut findings);
     begins(Stage::Announce);
-    let announcement = announce::announce(world, &config, &allocation, &hosts, &sessions, &mut findings);
+    let announcement = announce::announce(world, &config, newcomers(), &hosts, &sessions, &mut findings);
     begins(Stage::Report);
     let none_yet = Prefixes::default();
     let mut announced = Announced::new(world, &config, &announcement, &none_yet);
     let mut writes = Vec::new();
     report::services(world, newcomers(), &mut announced, &mut writes);
-    writes.retain(|write| !world.unsettled.contains_key(&write.object()));
     writes
 }
 

@@ -15,7 +15,7 @@ use itertools::Itertools as _;
 use self::reach::Reach;
 use crate::{
     address_set::{AddressRange, Family},
-    allocate::Allocation,
+    allocate::Seated,
     annotation::{Refusal, annotation, quote},
     config::{Config, Pool, community},
     endpoints::{Endpoints, Skews, skew},
@@ -104,11 +104,11 @@ enum Spread {
     On(BTreeMap<usize, usize>),
 }
 
-/// Finds the routes of all Services that have an address in their status.
-pub fn announce(
-    world: &World,
-    config: &Config,
-    allocation: &Allocation,
+/// Finds the routes of these Services: of the addresses that they have in their status.
+pub fn announce<'a, 'w: 'a>(
+    world: &'w World,
+    config: &'a Config,
+    services: impl Iterator<Item = Seated<'a, 'w>>,
     hosts: &Hosts,
     sessions: &Sessions,
     findings: &mut Findings,
@@ -124,7 +124,7 @@ pub fn announce(
         findings,
     };
     let mut claims = Vec::new();
-    for seated in allocation.seats().filter(|seated| seated.served) {
+    for seated in services.filter(|seated| seated.served) {
         let service = seated.service;
         if let Err(why) = stage.claims(service, seated.kept(), &mut claims) {
             stage.announcement.silent.insert(service.meta.name.clone(), why);

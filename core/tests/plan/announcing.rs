@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::{CommunityAliasSpec, LoadBalancerAdvertisementSpec, RouterPeerSpec, Timestamp};
+use clarion_api::{CommunityAliasSpec, LoadBalancerAdvertisementSpec, RouterPeerSpec, Timestamp, names::ANNOUNCED};
 use clarion_core::{
-    World, plan,
+    World, plan, plan_first_addresses,
     world::{Endpoint, EndpointSlice, Family, Kind, ObjectName, ObjectRef, Taint},
 };
 use serde_json::{Value, json};
@@ -102,6 +102,45 @@ fn a_node_that_has_the_peers_address_itself_gets_no_session() {
     settle(&mut world);
     assert!(on(&world, "a", "192.0.2.1").is_none());
     assert_eq!(prefixes(&world, "b"), set(["10.0.0.0/32"]));
+}
+
+#[test]
+fn what_is_told_of_a_first_address_is_what_a_plan_of_everything_tells() {
+    let mut world = world();
+    racks(&mut world, &[("a", "r1"), ("b", "r2")]);
+    set_pool(&mut world, "quiet", json!({"addresses": ["10.0.9.0/29"], "announce": false}));
+    sharer(&mut world, "ns/old", 1, 80);
+    local(&mut world, "ns/old", &["a"]);
+    settle(&mut world);
+    sharer(&mut world, "ns/elsewhere", 2, 81);
+    local(&mut world, "ns/elsewhere", &["b"]);
+    sharer(&mut world, "ns/nowhere", 3, 82);
+    local(&mut world, "ns/nowhere", &["c"]);
+    for (named, annotation) in [
+        ("ns/not-ready", ("communities", "")),
+        ("ns/not-permitted", ("communities", "1:1,rubbish")),
+        ("ns/not-announced", ("address-pool", "quiet")),
+    ] {
+        add(&mut world, named, 4);
+        annotate(&mut world, named, &[annotation]);
+    }
+    edit(&mut world.endpoint_slices, &name("ns/not-ready"), |slice| slice.value.endpoints.clear());
+    let first = plan_first_addresses(&world, &mut |_| {});
+    assert_eq!(first, first_addresses(&world, &plan(&world)));
+    let told = statuses(&first).into_iter().map(|write| {
+        let announced = write.conditions.iter().find(|condition| condition.type_ == ANNOUNCED).unwrap();
+        (write.name.name.as_str(), announced.reason.as_str())
+    });
+    assert_eq!(
+        told.collect::<BTreeMap<_, _>>(),
+        BTreeMap::from([
+            ("elsewhere", "Unconfirmed"),
+            ("nowhere", "Unconfirmed"),
+            ("not-announced", "NotToBeAnnounced"),
+            ("not-permitted", "NotPermitted"),
+            ("not-ready", "Unconfirmed"),
+        ])
+    );
 }
 
 #[test]

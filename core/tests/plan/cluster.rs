@@ -7,7 +7,7 @@ use std::{
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    ConfigurationWrite, ServiceStatusWrite, World, Write, plan, replay,
+    ConfigurationWrite, Plan, ServiceStatusWrite, World, Write, plan, replay,
     world::{
         Collection, Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service,
     },
@@ -143,6 +143,18 @@ pub fn configurations(writes: &[Write]) -> Vec<&ConfigurationWrite> {
         }
     }
     found
+}
+
+/// What a plan writes to those who have no address yet, and get one.
+pub fn first_addresses(world: &World, plan: &Plan) -> Vec<Write> {
+    let is_first = |write: &&Write| match write {
+        Write::ServiceStatus(write) => {
+            let gets = write.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty());
+            gets && world.services.get(&write.name).unwrap().value.addresses.is_empty()
+        }
+        Write::Configuration(_) | Write::ObjectStatus(_) => false,
+    };
+    plan.writes.iter().filter(is_first).cloned().collect()
 }
 
 pub fn name(name: &str) -> ObjectName {

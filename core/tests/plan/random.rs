@@ -7,7 +7,7 @@ use std::{
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    Plan, World, Write, plan, plan_first_addresses, replay,
+    World, Write, plan, plan_first_addresses, replay,
     world::{Family, ObjectName},
 };
 use proptest::prelude::*;
@@ -143,18 +143,6 @@ fn holders(world: &World) -> Result<BTreeMap<IpAddr, String>, TestCaseError> {
     Ok(holders)
 }
 
-/// What a plan writes to those who have no address yet, and get one.
-fn first_addresses(world: &World, plan: Plan) -> Vec<Write> {
-    let is_first = |write: &Write| match write {
-        Write::ServiceStatus(write) => {
-            let gets = write.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty());
-            gets && world.services.get(&write.name).unwrap().value.addresses.is_empty()
-        }
-        Write::Configuration(_) | Write::ObjectStatus(_) => false,
-    };
-    plan.writes.into_iter().filter(is_first).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
@@ -170,7 +158,7 @@ proptest! {
             happen(&mut world, event, clock);
             let whole = plan(&world);
             prop_assert_eq!(&whole, &plan(&world), "the same world gives the same plan");
-            prop_assert_eq!(plan_first_addresses(&world, &mut |_| {}), first_addresses(&world, whole));
+            prop_assert_eq!(plan_first_addresses(&world, &mut |_| {}), first_addresses(&world, &whole));
             let (after, announced_after) = (holders(&world)?, announced_addresses(&world));
             // While an address was announced for one Service, no other gets it.
             for address in &announced_before {

@@ -7,7 +7,7 @@ use std::{
 
 use clarion_api::Timestamp;
 use clarion_core::{
-    World, plan,
+    World, plan, plan_first_addresses,
     world::{Collection, Family, Namespace, ObjectName, Port, Protocol},
 };
 use proptest::prelude::*;
@@ -301,7 +301,9 @@ proptest! {
             let before = world.clone();
             world.now = Timestamp::from_second(clock).unwrap();
             act(&mut world, step, clock);
-            prop_assert_eq!(&plan(&world), &plan(&reentered(&world)), "independent of the order, and deterministic");
+            let whole = plan(&world);
+            prop_assert_eq!(&whole, &plan(&reentered(&world)), "independent of the order, and deterministic");
+            prop_assert_eq!(plan_first_addresses(&world, &mut |_| {}), first_addresses(&world, &whole));
             let mut joined = Ok(());
             let mut last = world.clone();
             settle_watching(&mut world, |world| {
