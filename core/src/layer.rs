@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -202,6 +203,13 @@ impl Content {
     /// Every prefix that is announced to anybody.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
+    }
+
+    /// Whether this address is announced to anybody by itself, as a /32 or /128.
+    #[must_use]
+    pub fn announces_alone(&self, address: IpAddr) -> bool {
+        let prefix = IpNet::from(address);
+        self.sessions().any(|(_, _, session)| session.routes.contains_key(&prefix))
     }
 
     /// Leaves these sessions alone, told by VRF and key, with their routers. Each may be changed.

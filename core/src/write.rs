@@ -6,7 +6,6 @@ use clarion_api::{
     advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
     reservation::AddressReservationStatus, status::Status,
 };
-use ipnet::IpNet;
 use smol_str::SmolStr;
 
 use crate::{
@@ -53,16 +52,17 @@ impl Write {
         }
     }
 
-    /// Whether an FRRConfiguration announces this address by itself, as a /32 or /128, once this has landed.
+    /// What an FRRConfiguration says, and to whom, once this has landed; `None` of other writes, and of one that deletes.
     #[must_use]
-    pub fn announces(&self, address: IpAddr) -> bool {
-        let Self::Configuration(ConfigurationWrite::Create { layer, .. } | ConfigurationWrite::Update { layer, .. }) =
-            self
-        else {
-            return false;
-        };
-        let prefix = IpNet::from(address);
-        layer.content.sessions().any(|(_, _, session)| session.routes.contains_key(&prefix))
+    pub fn layer(&self) -> Option<&Layer> {
+        match self {
+            Self::Configuration(
+                ConfigurationWrite::Create { layer, .. } | ConfigurationWrite::Update { layer, .. },
+            ) => Some(layer),
+            Self::Configuration(ConfigurationWrite::Delete { .. }) | Self::ServiceStatus(_) | Self::ObjectStatus(_) => {
+                None
+            }
+        }
     }
 
     /// The object that is written.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use crate::{
     address_set::{AddressSet, Family},
-    config::{Pools, selected},
-    world::{Object, Service, World},
+    config::{Pools, Selector, selected},
+    world::{Object, ObjectName, Service, World},
 };
 
 /// Pools by whom they are for.
@@ -17,7 +17,9 @@ pub struct Candidates<'w> {
     order: Vec<usize>,
     /// Where pools stand in that order that are for namespaces by name,
     named: HashMap<&'w str, Vec<usize>>,
-    /// by label,
+    /// with a certain label,
+    belonging: HashMap<(&'w str, &'w str), Vec<usize>>,
+    /// by label, but not by a certain one,
     selecting: Vec<usize>,
     /// for Services with a certain label in all namespaces,
     labelled: HashMap<(&'w str, &'w str), List>,
@@ -80,6 +82,7 @@ impl<'w> Candidates<'w> {
             pools,
             order,
             named: HashMap::new(),
+            belonging: HashMap::new(),
             selecting: Vec::new(),
             labelled: HashMap::new(),
             unlabelled: List::default(),
@@ -93,22 +96,19 @@ impl<'w> Candidates<'w> {
             for namespace in &allocation.namespaces {
                 this.named.entry(namespace).or_default().push(place);
             }
-            if !allocation.namespace_selectors.is_empty() {
-                this.selecting.push(place);
+            match certain_labels(&allocation.namespace_selectors) {
+                Some(labels) => labels.for_each(|label| this.belonging.entry(label).or_default().push(place)),
+                None => this.selecting.push(place),
             }
             if !allocation.any_namespace() {
                 continue;
             }
-            let anchors: Option<Vec<_>> =
-                allocation.service_selectors.iter().map(|selector| selector.anchor()).collect();
-            match anchors {
-                Some(anchors) if anchors.is_empty() => {
+            match certain_labels(&allocation.service_selectors) {
+                _ if allocation.service_selectors.is_empty() => {
                     let gives = pool.auto_assign && !pool.disabled && pools.heir(index).is_none();
                     if gives { &mut this.everyone } else { &mut this.closed }.places.push(place);
                 }
-                Some(anchors) => {
-                    let labels =
-                        anchors.iter().flat_map(|(key, values)| values.iter().map(|value| (*key, value.as_str())));
+                Some(labels) => {
                     labels.for_each(|label| this.labelled.entry(label).or_default().places.push(place));
                 }
                 None => this.unlabelled.places.push(place),
@@ -130,13 +130,28 @@ impl<'w> Candidates<'w> {
         open: Option<Open>,
         mut choose: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        let Self { world, pools, order, named, selecting, labelled, unlabelled, everyone, closed, namespaces } = self;
+        let Self {
+            world,
+            pools,
+            order,
+            named,
+            belonging,
+            selecting,
+            labelled,
+            unlabelled,
+            everyone,
+            closed,
+            namespaces,
+        } = self;
         let pool_at = |place: usize| pools.get(*order.get(place)?);
         let namespace = service.meta.name.namespace.as_str();
         let for_namespace = namespaces.entry(namespace).or_insert_with(|| {
+            let labels = world.namespaces.get(&ObjectName::cluster(namespace)).into_iter().flat_map(|n| &n.meta.labels);
+            let belonging = labels.filter_map(|(key, value)| belonging.get(&(key.as_str(), value.as_str()))).flatten();
             let fits = |place: &&usize| pool_at(**place).is_some_and(|p| p.allocation.fits_namespace(world, namespace));
+            let selecting = belonging.chain(selecting.iter()).filter(fits);
             let named = named.get(namespace).into_iter().flatten();
-            List { places: ascending(named.chain(selecting.iter().filter(fits)).copied().collect()), exhausted: [0, 0] }
+            List { places: ascending(named.chain(selecting).copied().collect()), exhausted: [0, 0] }
         });
         let mut pinned = Merged::default();
         pinned.add(for_namespace.from(open, order));
@@ -162,6 +177,12 @@ impl<'w> Candidates<'w> {
         };
         pinned.filter(selects).chain(others).find_map(|place| choose(*order.get(place)?))
     }
+}
+
+/// The labels of which whatever one of these selects has one, if each names such.
+fn certain_labels(selectors: &[Selector]) -> Option<impl Iterator<Item = (&str, &str)>> {
+    let anchors: Vec<_> = selectors.iter().map(Selector::anchor).collect::<Option<_>>()?;
+    Some(anchors.into_iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value.as_str()))))
 }
 
 /// Several ascending lists as one, each place once.

@@ -4,7 +4,7 @@ mod limit;
 mod reach;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     address_set::{AddressRange, Family},
     allocate::Seated,
     annotation::{Refusal, annotation, quote},
-    config::{Config, Pool, community},
+    config::{Config, community},
     endpoints::{Endpoints, Skews, skew},
     finding::{ALL_DRAINED, Findings, Reason},
     hosts::Hosts,
@@ -119,6 +119,7 @@ pub fn announce<'a, 'w: 'a>(
         is_drained: world.drain_all.is_some(),
         endpoints: Endpoints::new(world),
         reach: Reach::new(world.now, config, hosts, sessions),
+        of_pools: HashMap::new(),
         aggregates: BTreeMap::new(),
         announcement: Announcement::default(),
         findings,
@@ -147,6 +148,8 @@ struct Stage<'w, 'a> {
     is_drained: bool,
     endpoints: Endpoints<'w>,
     reach: Reach<'w>,
+    /// By pool: the advertisements of its addresses, by index.
+    of_pools: HashMap<Option<usize>, Vec<usize>>,
     /// Whether the aggregate of a pool is wholly of the pool.
     aggregates: BTreeMap<(usize, IpNet), bool>,
     announcement: Announcement,
@@ -177,8 +180,9 @@ impl<'w> Stage<'w, '_> {
         let (asked, mut refused) = communities(self.config, service);
         let (mut permitted, mut outcome) = (BTreeSet::new(), Ok(()));
         for address in addresses.iter().copied().filter(|address| service.value.addresses.contains(address)) {
-            let pool = self.config.pools.of(address);
-            let requests = self.requests(pool, service, &asked, &mut permitted);
+            let index = self.config.pools.index_of(address);
+            let pool = index.and_then(|index| self.config.pools.get(index));
+            let requests = self.requests(index, service, &asked, &mut permitted);
             if requests.is_empty() && pool.is_some_and(|pool| pool.announce) {
                 let message =
                     format!("no valid LoadBalancerAdvertisement fits the pool of {address} and the Service's labels");
@@ -230,14 +234,20 @@ impl<'w> Stage<'w, '_> {
 
     /// The advertisements that fit, each with the communities that it permits.
     fn requests(
-        &self,
-        pool: Option<&Pool>,
+        &mut self,
+        pool: Option<usize>,
         service: &Object<Service>,
         asked: &BTreeSet<String>,
         permitted: &mut BTreeSet<String>,
     ) -> Vec<Request> {
-        let advertisements = self.config.advertisements.iter().enumerate();
-        let fitting = advertisements.filter(|(_, advertisement)| advertisement.fits(pool, &service.meta.labels));
+        let Self { config, of_pools, .. } = self;
+        let of_pool = of_pools.entry(pool).or_insert_with(|| {
+            let pool = pool.and_then(|index| config.pools.get(index));
+            let all = config.advertisements.iter().enumerate();
+            all.filter(|(_, advertisement)| advertisement.fits_pool(pool)).map(|(index, _)| index).collect()
+        });
+        let of_pool = of_pool.iter().filter_map(|index| Some((*index, config.advertisements.get(*index)?)));
+        let fitting = of_pool.filter(|(_, advertisement)| advertisement.fits_labels(&service.meta.labels));
         let request = |(index, advertisement): (usize, &crate::config::Advertisement)| {
             let communities: BTreeSet<String> =
                 asked.intersection(&advertisement.allowed_communities).cloned().collect();

@@ -1,7 +1,10 @@
 //! Which hosts can announce by an advertisement at all: it selects them, they announce, and a session with one of its peers
 //! carries the family.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use clarion_api::Timestamp;
 use itertools::Itertools as _;
@@ -34,9 +37,16 @@ pub struct Reach<'w> {
     by_advertisement: Vec<[BTreeMap<usize, Until>; 2]>,
     /// By advertisement, and IPv4 or IPv6: hosts with sessions with its peers, none of which carries the family.
     without: Vec<[BTreeSet<usize>; 2]>,
-    /// What holds for all hosts together, by advertisements and family: what was asked for last. Most addresses are announced
-    /// by the same advertisements.
-    known: [Option<(Vec<usize>, Until)>; 2],
+    /// What holds for all hosts together, by IPv4 or IPv6 and advertisements. Most addresses are announced by the same ones.
+    known: [HashMap<Vec<usize>, Everywhere>; 2],
+    /// Why none of all hosts announces anything.
+    all_silent: OnceCell<Option<String>>,
+}
+
+/// How long any host announces by some advertisements, and if none does, why.
+struct Everywhere {
+    until: Until,
+    why_not: OnceCell<String>,
 }
 
 fn with_endpoint(hosts: Option<&BTreeSet<usize>>) -> &'static str {
@@ -83,7 +93,8 @@ impl<'w> Reach<'w> {
                 }
             }
         }
-        Self { config, hosts, sessions, by_advertisement, without, known: [None, None] }
+        let known = [HashMap::new(), HashMap::new()];
+        Self { config, hosts, sessions, by_advertisement, without, known, all_silent: OnceCell::new() }
     }
 
     /// The hosts that can announce by this advertisement.
@@ -108,25 +119,43 @@ impl<'w> Reach<'w> {
 
     /// How long any of these hosts announces by one of these advertisements.
     pub fn until(&mut self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> Until {
-        let Some(hosts) = hosts else {
-            if let Some((_, until)) =
-                self.known.get(place(family)).into_iter().flatten().find(|(a, _)| a == advertisements)
-            {
-                return *until;
-            }
-            let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
-            let until = lists.flat_map(BTreeMap::values).copied().max().unwrap_or(Until::Never);
-            if let Some(known) = self.known.get_mut(place(family)) {
-                *known = Some((advertisements.to_vec(), until));
-            }
-            return until;
-        };
-        let lists = advertisements.iter().filter_map(|index| self.list(*index, family));
-        lists.flat_map(|list| hosts.iter().filter_map(|host| list.get(host))).copied().max().unwrap_or(Until::Never)
+        let lists = || advertisements.iter().filter_map(|index| self.list(*index, family));
+        if let Some(hosts) = hosts {
+            let of_hosts = lists().flat_map(|list| hosts.iter().filter_map(|host| list.get(host)));
+            return of_hosts.copied().max().unwrap_or(Until::Never);
+        }
+        if let Some(known) = self.everywhere(advertisements, family) {
+            return known.until;
+        }
+        let until = lists().flat_map(BTreeMap::values).copied().max().unwrap_or(Until::Never);
+        if let Some(known) = self.known.get_mut(place(family)) {
+            known.insert(advertisements.to_vec(), Everywhere { until, why_not: OnceCell::new() });
+        }
+        until
+    }
+
+    fn everywhere(&self, advertisements: &[usize], family: Family) -> Option<&Everywhere> {
+        self.known.get(place(family))?.get(advertisements)
     }
 
     /// Why none of these hosts announces anything, in words, if that is so.
     pub fn all_silent(&self, hosts: Option<&BTreeSet<usize>>) -> Option<String> {
+        match hosts {
+            None => self.all_silent.get_or_init(|| self.silent(None)).clone(),
+            hosts => self.silent(hosts),
+        }
+    }
+
+    /// Why none of these hosts announces by one of these advertisements, in words.
+    pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
+        let why_not = || self.reason(advertisements, family, hosts);
+        match self.everywhere(advertisements, family).filter(|_| hosts.is_none()) {
+            Some(known) => known.why_not.get_or_init(why_not).clone(),
+            None => why_not(),
+        }
+    }
+
+    fn silent(&self, hosts: Option<&BTreeSet<usize>>) -> Option<String> {
         let these = self.these(hosts);
         let count = these.len();
         let with = with_endpoint(hosts);
@@ -155,8 +184,7 @@ impl<'w> Reach<'w> {
         }
     }
 
-    /// Why none of these hosts announces by one of these advertisements, in words.
-    pub fn why_not(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
+    fn reason(&self, advertisements: &[usize], family: Family, hosts: Option<&BTreeSet<usize>>) -> String {
         if let Some(silent) = self.all_silent(hosts) {
             return silent;
         }

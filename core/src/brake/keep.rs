@@ -26,26 +26,31 @@ pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Wa
     let sessions = contents.flat_map(|content| content.sessions());
     let routers = sessions.map(|(vrf, key, _)| Router::new(vrf, key)).collect();
     let mut held = Held { waiting, routers, of_host: vec![None; hosts.list.len()], ..Held::default() };
-    // Most hosts have nothing of their own, and the same as others.
-    let mut known: HashMap<_, Option<usize>> = HashMap::new();
+    // Most hosts have the same as others, and alone no sessions but those that these have.
+    let mut known: HashMap<_, Vec<(Option<Content>, Option<usize>)>> = HashMap::new();
     for (index, host) in hosts.list.iter().enumerate().filter(|(_, host)| taken.hosts.contains_key(host.name)) {
         let possible: Vec<&Router> = lost.keys().filter(|router| taken.may_have(index, router)).collect();
         let lost = |router: &Router| possible.contains(&router).then(|| lost.get(router)).flatten();
         let mut own = restricted(&before.of_overlay(host.name), lost);
         own.retain_routes(|prefix| taken.is_live(prefix, &BTreeSet::from([index]), &BTreeSet::new()));
         let own = with_routes(own).and_then(|own| mergeable(own, others, index));
-        let layers = before.of_host(host.name);
+        let sessions = own.clone().map(|mut own| {
+            own.retain_routes(|_| false);
+            own
+        });
+        let layers = before.shared_of(host.name);
         let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
         let daemons: Vec<_> = host.nodes.iter().map(|node| failure_of(world, &node.meta.name)).collect();
-        let situation = (said, others.of(index).map(|(set, _)| set), possible.clone(), daemons);
-        let mut shared = || {
-            let shared = restricted(&before.shared_of(host.name), lost);
-            let content = mergeable(carrying(restricted(&layers, lost), &shared, own.as_ref()), others, index)?;
-            Some(held.place_of(usable(content, world, host)?))
-        };
-        let shared = match &own {
-            Some(_) => shared(),
-            None => *known.entry(situation).or_insert_with(shared),
+        let alike = known.entry((said, others.of(index).map(|(set, _)| set), possible.clone(), daemons)).or_default();
+        let shared = match alike.iter().find(|(same, _)| *same == sessions) {
+            Some((_, shared)) => *shared,
+            None => {
+                let content = mergeable(carrying(restricted(&layers, lost), sessions.as_ref()), others, index);
+                let shared =
+                    content.and_then(|content| usable(content, world, host)).map(|content| held.place_of(content));
+                alike.push((sessions, shared));
+                shared
+            }
         };
         if let Some(place) = held.of_host.get_mut(index) {
             *place = shared;
@@ -75,14 +80,21 @@ fn usable(mut content: Content, world: &World, host: &Host) -> Option<Content> {
     (!content.routers.is_empty()).then_some(content)
 }
 
-/// Of the sessions of a host those that have something to carry: what it shares with others, or what it has alone. With what it
-/// shares.
-fn carrying(mut sessions: Content, shared: &Content, own: Option<&Content>) -> Content {
-    sessions.retain_sessions(|vrf, key, session| {
-        session.routes = shared.session(vrf, key).map(|session| session.routes.clone()).unwrap_or_default();
-        !session.routes.is_empty() || own.is_some_and(|own| own.session(vrf, key).is_some())
+/// Of the sessions of a host those that have something to carry: what it shares with others, or what it has alone.
+fn carrying(mut shared: Content, alone: Option<&Content>) -> Content {
+    shared.retain_sessions(|vrf, key, session| {
+        !session.routes.is_empty() || alone.is_some_and(|alone| alone.session(vrf, key).is_some())
     });
-    sessions
+    for (vrf, router) in alone.into_iter().flat_map(|alone| &alone.routers) {
+        let there = shared.routers.entry(vrf.clone()).or_insert_with(|| LayerRouter::new(router.asn));
+        for (key, session) in &router.sessions {
+            there.sessions.entry(key.clone()).or_insert_with(|| session.clone());
+        }
+    }
+    for (name, profile) in alone.into_iter().flat_map(|alone| &alone.bfd_profiles) {
+        shared.bfd_profiles.entry(name.clone()).or_insert_with(|| profile.clone());
+    }
+    shared
 }
 
 /// The sessions with routers that lose something, with just that.

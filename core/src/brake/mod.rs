@@ -20,7 +20,7 @@ use itertools::Itertools as _;
 
 use self::{
     keep::keep,
-    taken::{Taken, announced_to, changes, missing},
+    taken::{Announced, Taken, changes, missing},
 };
 use crate::{
     address_set::Family,
@@ -270,17 +270,18 @@ pub fn held(stages: &Stages, layout: &Layout) -> Option<Held> {
         return None;
     }
     let taken = Taken::new(stages);
+    let (later, now) =
+        (Announced::new(layout.values()), Announced::new(world.our_configurations().map(|c| &c.value.layer)));
     let mut lost: BTreeMap<Router, BTreeSet<IpNet>> = BTreeMap::new();
     let mut waiting = Waiting { plan, withdrawals: Vec::new() };
     for (router, prefixes) in missing {
-        let remaining = announced_to(&router, layout.values());
+        let remaining = later.to(&router);
         let prefixes = taken.lost(&router, &changes, &prefixes, &remaining);
         if prefixes.len() < least {
             continue;
         }
-        let now = announced_to(&router, world.our_configurations().map(|c| &c.value.layer));
         // What goes for other reasons is not there to be counted.
-        let announced = prefixes.len() + now.intersection(&remaining).count();
+        let announced = prefixes.len() + now.to(&router).intersection(&remaining).count();
         if prefixes.len() * 100 > announced * usize::from(share) {
             let (router_words, listed) = (router.words(), prefixes.iter().copied().collect());
             waiting.withdrawals.push(Withdrawal { router: router_words, prefixes: listed, announced });

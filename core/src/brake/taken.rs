@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -16,7 +17,7 @@ use crate::{
     config::{self, Peer, selected},
     endpoints::Endpoints,
     hosts::Standing,
-    layer::{Content, Layer},
+    layer::{Attributes, Content, Layer},
     world::World,
 };
 
@@ -67,13 +68,23 @@ pub fn missing(changes: &[Change]) -> Missing {
     missing
 }
 
-/// What some layers announce to a router.
-pub fn announced_to<'l>(router: &Router, layers: impl Iterator<Item = &'l Layer>) -> BTreeSet<IpNet> {
-    let mut seen = HashSet::new();
-    let contents = layers.map(|layer| &layer.content).filter(|content| seen.insert(Arc::as_ptr(content)));
-    let sessions = contents.flat_map(|content| content.sessions());
-    let sessions = sessions.filter(|(vrf, key, _)| Router::new(vrf, key) == *router);
-    sessions.flat_map(|(_, _, session)| session.routes.keys().copied()).collect()
+/// What some layers announce, by router.
+pub struct Announced<'l>(HashMap<Router, Vec<&'l BTreeMap<IpNet, Attributes>>>);
+
+impl<'l> Announced<'l> {
+    pub fn new(layers: impl Iterator<Item = &'l Layer>) -> Self {
+        let mut seen = HashSet::new();
+        let contents = layers.map(|layer| &layer.content).filter(|content| seen.insert(Arc::as_ptr(content)));
+        let mut by_router: HashMap<Router, Vec<_>> = HashMap::new();
+        for (vrf, key, session) in contents.flat_map(|content| content.sessions()) {
+            by_router.entry(Router::new(vrf, key)).or_default().push(&session.routes);
+        }
+        Self(by_router)
+    }
+
+    pub fn to(&self, router: &Router) -> BTreeSet<IpNet> {
+        self.0.get(router).into_iter().flatten().flat_map(|routes| routes.keys().copied()).collect()
+    }
 }
 
 /// From where an address can be reached.
@@ -90,21 +101,34 @@ pub struct Taken<'s, 'w> {
     /// The addresses of Services that can be reached, ascending.
     live: Vec<(IpAddr, From)>,
     suspended: Vec<Peer>,
-    /// By host: its class, by index.
-    classes: HashMap<usize, usize>,
+    /// By router: the peers that are it for some nodes.
+    peers: HashMap<Router, Vec<&'s Peer>>,
+    /// By host: the routers that it has a session with.
+    routers: HashMap<usize, Rc<HashSet<Router>>>,
 }
 
 impl<'s, 'w> Taken<'s, 'w> {
     pub fn new(stages: &'s Stages<'s, 'w>) -> Self {
         let hosts = stages.hosts.list.iter().enumerate();
         let hosts = hosts.filter(|(_, host)| host.standing == Standing::Announces);
-        let classes = stages.sessions.classes.iter().enumerate();
+        let mut peers: HashMap<Router, Vec<&Peer>> = HashMap::new();
+        for peer in &stages.config.peers {
+            let routers: HashSet<Router> = peer.all_terms().map(Router::of).collect();
+            routers.into_iter().for_each(|router| peers.entry(router).or_default().push(peer));
+        }
+        let mut routers = HashMap::new();
+        for class in &stages.sessions.classes {
+            let agreed = class.sessions.iter().filter_map(|session| session.of(stages.config, stages.sessions));
+            let of_class = Rc::new(agreed.map(|(_, agreed)| Router::of(&agreed.terms)).collect());
+            routers.extend(class.hosts.iter().map(|host| (*host, Rc::clone(&of_class))));
+        }
         Self {
             stages,
             hosts: hosts.map(|(index, host)| (host.name, index)).collect(),
             live: live(stages),
             suspended: config::suspended(stages.world),
-            classes: classes.flat_map(|(index, class)| class.hosts.iter().map(move |host| (*host, index))).collect(),
+            peers,
+            routers,
         }
     }
 
@@ -121,14 +145,18 @@ impl<'s, 'w> Taken<'s, 'w> {
         if peers.any(|peer| router.is_of(peer)) {
             return BTreeSet::new();
         }
-        let hosts = changes.iter().map(|change| {
-            let names = change.layers.iter().flat_map(|layer| layer.hosts.iter());
+        let concerned: BTreeSet<usize> = missing.values().flatten().copied().collect();
+        let mut may_have: HashMap<usize, bool> = HashMap::new();
+        let mut hosts_of = |index: usize| {
+            let layers = changes.get(index).into_iter().flat_map(|change| &change.layers);
+            let names = layers.flat_map(|layer| layer.hosts.iter());
             let known = names.filter_map(|name| self.hosts.get(name.as_str()).copied());
-            known.filter(|host| self.may_have(*host, router)).collect()
-        });
-        let hosts: Vec<BTreeSet<usize>> = hosts.collect();
+            known.filter(|host| *may_have.entry(*host).or_insert_with(|| self.may_have(*host, router))).collect()
+        };
+        let hosts: HashMap<usize, BTreeSet<usize>> =
+            concerned.into_iter().map(|index| (index, hosts_of(index))).collect();
         let is_lost = |prefix: &IpNet, changes: &[usize]| {
-            let mut hosts = changes.iter().filter_map(|index| hosts.get(*index));
+            let mut hosts = changes.iter().filter_map(|index| hosts.get(index));
             !remaining.contains(prefix) && hosts.any(|hosts| self.is_live(prefix, hosts, remaining))
         };
         missing.iter().filter(|(prefix, changes)| is_lost(prefix, changes)).map(|(prefix, _)| *prefix).collect()
@@ -137,11 +165,11 @@ impl<'s, 'w> Taken<'s, 'w> {
     /// Whether nothing but the configuration keeps a host from a session with a router: no object of others, and no Secret.
     pub fn may_have(&self, host: usize, router: &Router) -> bool {
         let Some(known) = self.stages.hosts.get(host) else { return false };
-        let Stages { config, sessions, .. } = self.stages;
-        let mut asking = config.peers.iter().filter(|p| router.is_of(p) && known.all(|l| selected(&p.nodes, l)));
-        let class = self.classes.get(&host).and_then(|index| sessions.classes.get(*index));
-        let agreed = || class.into_iter().flat_map(|class| &class.sessions).filter_map(|s| s.of(config, sessions));
-        asking.next().is_none() || agreed().any(|(_, agreed)| Router::of(&agreed.terms) == *router)
+        if self.routers.get(&host).is_some_and(|routers| routers.contains(router)) {
+            return true;
+        }
+        let mut peers = self.peers.get(router).into_iter().flatten();
+        !peers.any(|peer| known.all(|labels| selected(&peer.nodes, labels)))
     }
 
     /// Whether a prefix has an address that can be reached from one of the hosts and that nothing else announces.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::part_of;
 use crate::{
-    layer::{Attributes, Layer},
+    layer::{Attributes, Content, Layer},
     world::World,
 };
 
@@ -69,10 +69,36 @@ impl<'w> Before<'w> {
         once(hosts.flat_map(|host| self.of_host(host)))
     }
 
-    /// Everything that is said, what a host is told first.
-    pub fn of_host_first(&self, host: &str) -> Vec<&'w Layer> {
-        self.of_host(host).into_iter().chain(self.all.iter().copied()).collect()
+    /// Everything that is said, these layers first.
+    pub fn all_after(&self, first: &[&'w Layer]) -> Vec<&'w Layer> {
+        once(first.iter().chain(&self.all).copied())
     }
+
+    /// The hosts, told by name and index, by what objects for several hosts tell them.
+    pub fn alike<'h>(&self, hosts: impl Iterator<Item = (&'h str, usize)>) -> Vec<Alike<'w>> {
+        let mut groups: Vec<Alike> = Vec::new();
+        let mut known = HashMap::new();
+        for (name, index) in hosts {
+            let layers = self.shared_of(name);
+            let number = *known.entry(contents(&layers)).or_insert(groups.len());
+            match groups.get_mut(number) {
+                Some(group) => group.hosts.push(index),
+                None => groups.push(Alike { layers, hosts: vec![index] }),
+            }
+        }
+        groups
+    }
+}
+
+/// Hosts that objects for several hosts tell the same.
+pub struct Alike<'w> {
+    pub layers: Vec<&'w Layer>,
+    pub hosts: Vec<usize>,
+}
+
+/// What layers say, by where it stands: layers that say the same have it in common.
+pub fn contents(layers: &[&Layer]) -> Vec<*const Content> {
+    layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect()
 }
 
 /// Of layers that say the same the first.
@@ -121,17 +147,15 @@ impl<'w> Routes<'w> {
     pub fn relatives(&self, prefix: IpNet) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
         self.parts.iter().copied().flat_map(move |routes| relatives(prefix, routes))
     }
+}
 
-    /// The route that announces a prefix: the prefix itself, or the longest aggregate of it. Without what a drain, that may be
-    /// over, has put on it.
-    pub fn retained(&self, prefix: &IpNet) -> Option<(IpNet, Attributes)> {
-        if self.parts.is_empty() {
-            return None;
-        }
-        let wider = std::iter::successors(Some(*prefix), IpNet::supernet);
-        let mut found = wider.filter_map(|prefix| Some((prefix, self.get(&prefix)?)));
-        found.next().map(|(prefix, attributes)| (prefix, attributes.clone().lasting()))
-    }
+/// The route that announced a prefix, as the first of several has it: the prefix itself, or the longest aggregate of it. Without
+/// what a drain, that may be over, has put on it.
+pub fn retained(prefix: IpNet, before: &[&Routes]) -> Option<(IpNet, Attributes)> {
+    let before: Vec<_> = before.iter().filter(|routes| !routes.parts.is_empty()).collect();
+    let wider = std::iter::successors(Some(prefix).filter(|_| !before.is_empty()), IpNet::supernet);
+    let mut found = wider.filter_map(|prefix| Some((prefix, before.iter().find_map(|routes| routes.get(&prefix))?)));
+    found.next().map(|(prefix, attributes)| (prefix, attributes.clone().lasting()))
 }
 
 /// What is there for prefixes that cover this one, or that it covers. The prefix itself does not count.

@@ -1,36 +1,72 @@
 //! `maxPrefixes`: a router is never offered more prefixes by us. What it has stays; what would be too much does not come.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;
 
-use super::{Composer, Draft, before::Routes};
+use super::{
+    Composer, Draft,
+    before::{Alike, Routes, contents},
+};
 use crate::{
     config::{Peer, Terms},
     finding::Reason,
+    layer::Layer,
     session::Class,
     world::{Kind, ObjectName, ObjectRef},
 };
 
-/// What hosts announce on a session now, each of them the same, and for how many prefixes more there is room.
-struct Offered {
+/// Hosts that have the same from objects for several hosts, as most have.
+#[derive(Default)]
+struct Group {
+    /// What they announce on a session now, all of them.
+    now: BTreeSet<IpNet>,
+    /// Hosts that have the same otherwise too.
+    members: Vec<Member>,
+    /// What some of them announce now beside that.
+    alone: BTreeSet<IpNet>,
+}
+
+/// For how many prefixes more hosts have room.
+struct Member {
     /// One alone, if it is to have an overlay.
     hosts: Vec<usize>,
-    now: BTreeSet<IpNet>,
+    /// What they announce now that not all of the group do.
+    alone: BTreeSet<IpNet>,
     room: usize,
 }
 
-impl Offered {
-    /// Whether the prefix is there already, or there is room for it.
+impl Group {
+    fn announces(&self, prefix: &IpNet) -> bool {
+        self.now.contains(prefix) || self.alone.contains(prefix)
+    }
+
+    /// Whether every host has the prefix already, or has room for it.
     fn can_have(&self, prefix: &IpNet) -> bool {
-        self.room > 0 || self.now.contains(prefix)
+        self.now.contains(prefix) || self.members.iter().all(|member| member.can_have(prefix))
     }
 
     fn take(&mut self, prefix: &IpNet) {
         if !self.now.contains(prefix) {
+            self.members.iter_mut().for_each(|member| member.take(prefix));
+        }
+    }
+
+    /// The hosts that have the prefix.
+    fn holders(&self, prefix: &IpNet) -> impl Iterator<Item = usize> {
+        let all = self.now.contains(prefix);
+        let members = self.members.iter().filter(move |member| all || member.alone.contains(prefix));
+        members.flat_map(|member| member.hosts.iter().copied())
+    }
+}
+
+impl Member {
+    fn can_have(&self, prefix: &IpNet) -> bool {
+        self.room > 0 || self.alone.contains(prefix)
+    }
+
+    fn take(&mut self, prefix: &IpNet) {
+        if !self.alone.contains(prefix) {
             self.room = self.room.saturating_sub(1);
         }
     }
@@ -55,25 +91,30 @@ impl Composer<'_, '_> {
 
     /// What the hosts of a class announce on a session now. What is about to be withdrawn counts: until it is, the router has
     /// it.
-    fn offered(&self, class: &Class, terms: &Terms, max: usize, draft: &Draft) -> Vec<Offered> {
-        let mut offered: Vec<Offered> = Vec::new();
-        let mut known = HashMap::new();
-        for index in &class.hosts {
-            let Some(host) = self.hosts.get(*index) else { continue };
-            let layers = self.before.of_host(host.name);
-            let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
-            let own = draft.overlays.contains_key(index).then_some(*index);
-            let number = *known.entry((said, own)).or_insert(offered.len());
-            if let Some(same) = offered.get_mut(number) {
-                same.hosts.push(*index);
-                continue;
+    fn offered(&self, class: &Class, terms: &Terms, max: usize, draft: &Draft) -> Vec<Group> {
+        let routes = |layers: &[&Layer]| -> BTreeSet<IpNet> {
+            Routes::of(layers, &terms.vrf, &terms.key()).iter().map(|(prefix, _)| *prefix).collect()
+        };
+        let group = |alike: Alike| {
+            let now = routes(&alike.layers);
+            let mut group = Group { now, ..Group::default() };
+            let mut known = HashMap::new();
+            for (index, host) in alike.hosts.iter().filter_map(|index| Some((*index, self.hosts.get(*index)?))) {
+                let overlay = self.before.of_overlay(host.name);
+                let own = draft.overlays.contains_key(&index).then_some(index);
+                let place = *known.entry((contents(&overlay), own)).or_insert_with(|| {
+                    let mut alone = routes(&overlay);
+                    alone.retain(|prefix| !group.now.contains(prefix));
+                    let room = max.saturating_sub(group.now.len() + alone.len());
+                    group.alone.extend(&alone);
+                    group.members.push(Member { hosts: Vec::new(), alone, room });
+                    group.members.len() - 1
+                });
+                group.members.get_mut(place).into_iter().for_each(|member| member.hosts.push(index));
             }
-            let routes = Routes::of(&layers, &terms.vrf, &terms.key());
-            let now: BTreeSet<IpNet> = routes.iter().map(|(prefix, _)| *prefix).collect();
-            let room = max.saturating_sub(now.len());
-            offered.push(Offered { hosts: vec![*index], now, room });
-        }
-        offered
+            group
+        };
+        self.before.alike(self.names(class)).into_iter().map(group).collect()
     }
 
     fn tell_of_fuse(&mut self, peer: &Peer, max: usize, count: usize, first: &IpNet) {
@@ -87,39 +128,41 @@ impl Composer<'_, '_> {
 
 /// Leaves in the draft what every host has or has room for, what is there already before what is new, and the lowest prefixes
 /// first. What only some hosts have stays with these. Returns what some host does not get.
-fn cut(draft: &mut Draft, terms: &Terms, offered: &mut [Offered]) -> BTreeSet<IpNet> {
+fn cut(draft: &mut Draft, terms: &Terms, offered: &mut [Group]) -> BTreeSet<IpNet> {
     let (vrf, key) = (terms.vrf.as_str(), terms.key());
     let mut held_back = BTreeSet::new();
     let wanted = draft.base.session_mut(vrf, &key).map(|session| std::mem::take(&mut session.routes));
     let (mut shared, mut apart) = (BTreeMap::new(), Vec::new());
     let (known, new): (Vec<_>, Vec<_>) =
-        wanted.into_iter().flatten().partition(|(prefix, _)| offered.iter().any(|host| host.now.contains(prefix)));
+        wanted.into_iter().flatten().partition(|(prefix, _)| offered.iter().any(|group| group.announces(prefix)));
     for (prefix, attributes) in known.into_iter().chain(new) {
-        if offered.iter().all(|host| host.can_have(&prefix)) {
-            offered.iter_mut().for_each(|host| host.take(&prefix));
+        if offered.iter().all(|group| group.can_have(&prefix)) {
+            offered.iter_mut().for_each(|group| group.take(&prefix));
             shared.insert(prefix, attributes);
             continue;
         }
         held_back.insert(prefix);
-        let holders = offered.iter().filter(|host| host.now.contains(&prefix)).flat_map(|host| &host.hosts);
-        apart.extend(holders.map(|host| (*host, prefix, attributes.clone())));
+        let holders = offered.iter().flat_map(|group| group.holders(&prefix));
+        apart.extend(holders.map(|host| (host, prefix, attributes.clone())));
     }
     if let Some(session) = draft.base.session_mut(vrf, &key) {
         session.routes = shared;
     }
-    for host in offered {
-        let [alone] = host.hosts.as_slice() else { continue };
-        let Some(overlay) = draft.overlays.get_mut(alone) else { continue };
-        let Some(session) = overlay.session_mut(vrf, &key) else { continue };
-        session.routes.retain(|prefix, _| {
-            let stays = host.can_have(prefix);
-            if stays {
-                host.take(prefix);
-            } else {
-                held_back.insert(*prefix);
-            }
-            stays
-        });
+    for group in offered {
+        for member in &mut group.members {
+            let [host] = member.hosts.as_slice() else { continue };
+            let Some(overlay) = draft.overlays.get_mut(host) else { continue };
+            let Some(session) = overlay.session_mut(vrf, &key) else { continue };
+            session.routes.retain(|prefix, _| {
+                let stays = group.now.contains(prefix) || member.can_have(prefix);
+                if !stays {
+                    held_back.insert(*prefix);
+                } else if !group.now.contains(prefix) {
+                    member.take(prefix);
+                }
+                stays
+            });
+        }
     }
     for (index, prefix, attributes) in apart {
         let overlay = draft.overlays.entry(index).or_default();

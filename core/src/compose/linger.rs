@@ -5,28 +5,21 @@
 
 use std::{
     cell::LazyCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     iter,
     net::IpAddr,
-    sync::Arc,
 };
 
 use ipnet::IpNet;
 
 use super::{
     Composer, Draft,
-    before::{Routes, relatives},
+    before::{Alike, Routes, relatives},
 };
 use crate::{
-    layer::{Attributes, Layer, Session},
+    layer::{Attributes, Session},
     session::Class,
 };
-
-/// Hosts of a class that objects for several hosts tell the same.
-struct Group<'w> {
-    layers: Vec<&'w Layer>,
-    hosts: Vec<usize>,
-}
 
 /// Routes as they are now.
 type Known<'w> = BTreeMap<IpNet, &'w Attributes>;
@@ -46,8 +39,8 @@ impl<'w> Composer<'w, '_> {
         if !class.announces {
             return;
         }
-        let told = self.before.of_hosts(class.hosts.iter().filter_map(|index| Some(self.hosts.get(*index)?.name)));
-        let groups = LazyCell::new(|| self.groups(class));
+        let told = self.before.of_hosts(self.names(class).map(|(name, _)| name));
+        let groups = LazyCell::new(|| self.before.alike(self.names(class)));
         for session in &class.sessions {
             let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
             let terms = &agreed.terms;
@@ -72,23 +65,7 @@ impl<'w> Composer<'w, '_> {
         }
     }
 
-    fn groups(&self, class: &Class) -> Vec<Group<'w>> {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut known = HashMap::new();
-        for index in &class.hosts {
-            let Some(host) = self.hosts.get(*index) else { continue };
-            let layers = self.before.shared_of(host.name);
-            let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
-            let number = *known.entry(said).or_insert(groups.len());
-            match groups.get_mut(number) {
-                Some(group) => group.hosts.push(*index),
-                None => groups.push(Group { layers, hosts: vec![*index] }),
-            }
-        }
-        groups
-    }
-
-    fn stay(&self, groups: &[Group<'w>], draft: &Draft, vrf: &str, key: &str, addresses: &[IpAddr]) -> Stay<'w> {
+    fn stay(&self, groups: &[Alike<'w>], draft: &Draft, vrf: &str, key: &str, addresses: &[IpAddr]) -> Stay<'w> {
         let base = draft.base.session(vrf, key);
         let is_lost = |prefix: &IpNet| !announces(base, prefix) && covers_any(prefix, addresses);
         let mut stay = Stay::default();

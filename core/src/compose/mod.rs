@@ -10,14 +10,17 @@ mod cut;
 mod fuse;
 mod linger;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use clarion_api::Timestamp;
 use ipnet::IpNet;
 
 pub use self::before::Before;
 pub use self::cut::{Bounds, Part, part_of};
-use self::{before::Routes, cut::Cut};
+use self::{
+    before::{Routes, contents, retained},
+    cut::Cut,
+};
 use crate::{
     address_set::Family,
     announce::{Announcement, Request, Route},
@@ -80,6 +83,11 @@ struct Composer<'w, 'f> {
 }
 
 impl<'w> Composer<'w, '_> {
+    /// The names of a class's hosts, with their indices.
+    fn names(&self, class: &Class) -> impl Iterator<Item = (&'w str, usize)> {
+        class.hosts.iter().filter_map(|index| Some((self.hosts.get(*index)?.name, *index)))
+    }
+
     fn draft(
         &mut self,
         name: &str,
@@ -90,7 +98,7 @@ impl<'w> Composer<'w, '_> {
         let mut base = Content::default();
         let shared: Vec<_> = announcement.routes.iter().filter(|(_, route)| route.hosts.is_none()).collect();
         let before = match has_retained(&shared) {
-            true => self.before.of_class(name, class.hosts.iter().filter_map(|host| Some(self.hosts.get(*host)?.name))),
+            true => self.before.of_class(name, self.names(class).map(|(name, _)| name)),
             false => Vec::new(),
         };
         for session in &class.sessions {
@@ -106,21 +114,29 @@ impl<'w> Composer<'w, '_> {
                 base.bfd_profiles.insert(bfd.name.clone(), bfd.clone());
             }
             session.next_hop.clone_from(&terms.next_hop);
-            session.routes = self.offers(class, peer, agreed, &shared, &before);
+            let before = Routes::of(&before, &terms.vrf, &terms.key());
+            session.routes = self.offers(class, peer, agreed, &shared, &[&before]);
             router.sessions.insert(session.key(), session);
         }
         let mut overlays = BTreeMap::new();
+        let mut before_of_all = HashMap::new();
         for index in &class.hosts {
             let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
-            let before = match has_retained(routes) {
-                // Where its endpoints go, the route goes.
-                true => self.before.of_host_first(host.name),
-                false => Vec::new(),
-            };
+            let retains = has_retained(routes);
+            let shared_before = if retains { self.before.shared_of(host.name) } else { Vec::new() };
+            let said = contents(&shared_before);
             let mut overlay = Content::default();
-            for session in &class.sessions {
+            for (number, session) in class.sessions.iter().enumerate() {
                 let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
                 let terms = &agreed.terms;
+                let routes_of = |layers: &[&'w Layer]| Routes::of(layers, &terms.vrf, &terms.key());
+                // Where its endpoints go, the route goes.
+                let own_before = retains.then(|| routes_of(&self.before.of_overlay(host.name)));
+                let all_before = retains.then(|| {
+                    let known = before_of_all.entry((number, said.clone()));
+                    &*known.or_insert_with(|| routes_of(&self.before.all_after(&shared_before)))
+                });
+                let before: Vec<&Routes> = own_before.iter().chain(all_before).collect();
                 let offers = self.offers(class, peer, agreed, routes, &before);
                 if !offers.is_empty() {
                     overlay.add(&terms.vrf, terms.my_asn, &terms.neighbor, offers);
@@ -140,14 +156,13 @@ impl<'w> Composer<'w, '_> {
         peer: &Peer,
         agreed: &Agreed,
         routes: &[(&IpNet, &Route)],
-        before: &[&Layer],
+        before: &[&Routes],
     ) -> BTreeMap<IpNet, Attributes> {
         if !class.announces || peer.withdraw_at.is_some_and(|at| at <= self.now) {
             return BTreeMap::new();
         }
         let terms = &agreed.terms;
         let draining = class.draining || peer.withdraw_at.is_some();
-        let known = Routes::of(before, &terms.vrf, &terms.key());
         let mut offers = Vec::with_capacity(routes.len());
         // Most routes are asked for by the same advertisements.
         let mut last: Option<(&[Request], Option<Attributes>)> = None;
@@ -158,7 +173,7 @@ impl<'w> Composer<'w, '_> {
             };
             let offer = match &asked {
                 Some(attributes) => Some((**prefix, attributes.clone())),
-                None if route.retained => known.retained(prefix),
+                None if route.retained => retained(**prefix, before),
                 None => None,
             };
             offers.extend(offer.map(|(prefix, a)| (prefix, if draining { a.draining() } else { a })));

@@ -55,25 +55,29 @@ pub enum Misfit {
 }
 
 impl Advertisement {
-    /// Whether it announces Services with these labels that have an address of this pool.
+    /// Whether it announces addresses of this pool. One that no pool holds any more is announced by what is for all pools.
     #[must_use]
-    pub fn fits(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> bool {
-        self.misfit(pool, service_labels).is_none()
-    }
-
-    /// Why it does not announce Services with these labels that have an address of this pool, if so. An address that no
-    /// pool holds any more is announced by what is for all pools.
-    #[must_use]
-    pub fn misfit(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> Option<Misfit> {
+    pub fn fits_pool(&self, pool: Option<&Pool>) -> bool {
         let all_pools = self.pools.is_empty() && self.pool_selectors.is_empty();
-        let pool_fits = all_pools
+        all_pools
             || pool.is_some_and(|pool| {
                 self.pools.contains(&pool.name) || self.pool_selectors.iter().any(|s| s.matches(&pool.labels))
-            });
-        if !pool_fits {
+            })
+    }
+
+    /// Whether it announces Services with these labels.
+    #[must_use]
+    pub fn fits_labels(&self, service_labels: &BTreeMap<String, String>) -> bool {
+        selected(&self.services, service_labels)
+    }
+
+    /// Why it does not announce Services with these labels that have an address of this pool, if so.
+    #[must_use]
+    pub fn misfit(&self, pool: Option<&Pool>, service_labels: &BTreeMap<String, String>) -> Option<Misfit> {
+        if !self.fits_pool(pool) {
             return Some(Misfit::Pool);
         }
-        (!selected(&self.services, service_labels)).then_some(Misfit::Labels)
+        (!self.fits_labels(service_labels)).then_some(Misfit::Labels)
     }
 
     /// Whether it asks for this value of `localPref` or `asPathPrepend`.

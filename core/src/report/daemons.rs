@@ -176,6 +176,8 @@ impl<'w> Daemons<'w> {
     pub fn progress(&self, layout: &'w Layout) -> Prefixes {
         // Objects that say the same are looked at together, and hosts that several objects select once for each session.
         let mut audiences: HashMap<_, Audience<'w>> = HashMap::new();
+        // What FRR runs on some nodes together: of most objects the same nodes were looked at.
+        let mut shown: HashMap<Vec<*const IpNet>, foldhash::HashSet<IpNet>> = HashMap::new();
         let mut prefixes = Vec::new();
         for layers in alike(layout) {
             let Some(content) = layers.first().map(|layer| &layer.content) else { continue };
@@ -187,8 +189,10 @@ impl<'w> Daemons<'w> {
                     best = best.max(audience.best);
                     running.extend(audience.running.iter().copied());
                 }
-                let is_seen = |prefix: &IpNet| running.iter().any(|list| list.binary_search(prefix).is_ok());
-                let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
+                let lists: BTreeMap<_, _> = running.iter().map(|list: &&[IpNet]| (list.as_ptr(), *list)).collect();
+                let shown = shown.entry(lists.keys().copied().collect());
+                let shown = shown.or_insert_with(|| lists.values().flat_map(|list| list.iter().copied()).collect());
+                let of = |prefix: &IpNet| if shown.contains(prefix) { Progress::Seen } else { best };
                 prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));
             }
         }

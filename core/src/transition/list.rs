@@ -66,20 +66,6 @@ impl<'a> List<'a> {
         different.map(|(key, _, new)| Change { key, new }).collect()
     }
 
-    /// Whether the two say different things about the same.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        if self.id() == other.id() {
-            return false;
-        }
-        let (small, large) = if self.len() < other.len() { (self, other) } else { (other, self) };
-        // Reading a list costs about as much as looking for a sixteenth of its keys.
-        if small.len() < large.len() / 16 {
-            small.iter().any(|(key, value)| large.get(key).is_some_and(|there| there != *value))
-        } else {
-            small.aligned(large).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
-        }
-    }
-
     /// Both lists side by side.
     fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key<'a>, Option<Value<'a>>, Option<Value<'a>>)> {
         let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());

@@ -5,6 +5,8 @@ use std::{
     rc::Rc,
 };
 
+use itertools::Itertools as _;
+
 use super::{
     facts::{Facts, Key, Value},
     list::{Change, Id, List},
@@ -88,18 +90,36 @@ impl<'a> Verdicts<'a> {
         Rc::clone(step)
     }
 
-    /// Those of the lists that speak of something of which another of them says something else. Where nothing changes but what
+    /// Of the lists those that say something else of something than another, with all such others. Where nothing changes but what
     /// there is, as when Services come and go, there are none, however many lists there are.
-    pub fn disputed(&self, among: &HashSet<Id<'a>>) -> HashSet<Id<'a>> {
-        let is_disputed = |key: &Key<'a>, speaking: &[Id<'a>]| {
-            let mut said = speaking.iter().filter_map(|id| self.lists.get(id)?.get(key));
-            said.next().is_some_and(|first| said.any(|value| value != first))
-        };
-        let speaking = self.speaking.iter().filter(|(_, speaking)| speaking.differ);
-        let speaking = speaking.map(|(key, Speaking { lists, .. })| {
-            (key, lists.iter().filter(|id| among.contains(*id)).copied().collect::<Vec<_>>())
-        });
-        speaking.filter(|(key, lists)| is_disputed(key, lists)).flat_map(|(_, lists)| lists).collect()
+    pub fn contradictions(&self, among: &HashSet<Id<'a>>) -> HashMap<Id<'a>, HashSet<Id<'a>>> {
+        let mut contradictions: HashMap<Id, HashSet<Id>> = HashMap::new();
+        // Lists that differ in one thing mostly differ in many, and in the same way.
+        let mut seen = HashSet::new();
+        for (key, speaking) in self.speaking.iter().filter(|(_, speaking)| speaking.differ) {
+            let lists = speaking.lists.iter().filter(|id| among.contains(*id));
+            let said = lists.filter_map(|id| Some((*id, self.lists.get(id)?.get(key)?)));
+            let mut values: Vec<Value> = Vec::new();
+            let sides: Vec<(Id, usize)> = said
+                .map(|(id, value)| {
+                    let side = values.iter().position(|known| *known == value).unwrap_or(values.len());
+                    if side == values.len() {
+                        values.push(value);
+                    }
+                    (id, side)
+                })
+                .collect();
+            if values.len() < 2 || !seen.insert(sides.clone()) {
+                continue;
+            }
+            for ((one, side), (other, other_side)) in sides.iter().tuple_combinations() {
+                if side != other_side {
+                    contradictions.entry(*one).or_default().insert(*other);
+                    contradictions.entry(*other).or_default().insert(*one);
+                }
+            }
+        }
+        contradictions
     }
 
     /// Whether everything can change at once beside what the objects of a group say.

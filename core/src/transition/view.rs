@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashSet},
     rc::Rc,
 };
 
@@ -79,20 +79,14 @@ impl<'a> View<'a> {
 
     fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
         let suspects: Vec<usize> = suspects.collect();
-        let lists = |group: &usize| self.rows(*group).flat_map(|(_, row)| row.old.lists());
-        let disputed = self.verdicts.borrow().disputed(&suspects.iter().flat_map(lists).map(List::id).collect());
-        if disputed.is_empty() {
-            return BTreeSet::new();
-        }
-        // Many groups share their larger objects.
-        let mut known: HashMap<(Id, Id), bool> = HashMap::new();
-        let mut broken = |group: &usize| {
-            let lists: Vec<&List> = lists(group).filter(|list| disputed.contains(&list.id())).collect();
-            let mut pairs =
-                lists.iter().enumerate().flat_map(|(n, one)| lists.iter().skip(n + 1).map(move |o| (one, o)));
-            pairs.any(|(one, other)| *known.entry((one.id(), other.id())).or_insert_with(|| one.contradicts(other)))
+        let lists = |group: &usize| self.rows(*group).flat_map(|(_, row)| row.old.lists()).map(List::id);
+        let contradictions = self.verdicts.borrow().contradictions(&suspects.iter().flat_map(lists).collect());
+        let is_broken = |group: &usize| {
+            let said: HashSet<Id> = lists(group).filter(|list| contradictions.contains_key(list)).collect();
+            let mut others = said.iter().filter_map(|list| contradictions.get(list));
+            others.any(|others| !others.is_disjoint(&said))
         };
-        suspects.into_iter().filter(|group| broken(group)).collect()
+        suspects.into_iter().filter(is_broken).collect()
     }
 
     fn rows(&self, group: usize) -> impl Iterator<Item = (&Name, &Row<'a>)> {

@@ -37,12 +37,9 @@ pub use crate::{
     address_set::Family,
     brake::Brake,
     compose::Bounds,
-    layer::{Attributes, Layer},
+    layer::{Attributes, Content, Layer},
 };
-use crate::{
-    finding::Reason,
-    write::{ConfigurationWrite, Write},
-};
+use crate::{finding::Reason, write::Write};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -256,10 +253,10 @@ impl Intent {
             Write::ServiceStatus(write) => {
                 Self { addresses: write.addresses.clone().unwrap_or_default(), ..Self::default() }
             }
-            Write::Configuration(
-                ConfigurationWrite::Create { layer, .. } | ConfigurationWrite::Update { layer, .. },
-            ) => Self { addresses: host_addresses(layer).collect(), hosts: Arc::clone(&layer.hosts) },
-            Write::Configuration(ConfigurationWrite::Delete { .. }) | Write::ObjectStatus(_) => Self::default(),
+            Write::Configuration(_) | Write::ObjectStatus(_) => {
+                let of = |layer| Self { addresses: host_addresses(layer).collect(), hosts: Arc::clone(&layer.hosts) };
+                write.layer().map(of).unwrap_or_default()
+            }
         }
     }
 }

@@ -7,14 +7,15 @@ mod lane;
 mod request;
 mod window;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use clarion_core::{
     Event, ServiceStatusWrite, Write,
-    world::{Intent, Kind, ObjectRef, World},
+    world::{Content, Intent, Kind, ObjectRef, World},
 };
 pub use client::{Writer, with_causes};
 use events::Teller;
+use itertools::Itertools as _;
 use lane::{Answer, Lane};
 use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
@@ -145,7 +146,8 @@ impl Queue {
     /// Takes what gives Services their first addresses, if nothing waits that says who has which ([`Queue::has_addresses`]): this is
     /// no plan, which knows better than what waits, and may give the same address to somebody else.
     pub fn give(&mut self, writes: Vec<Write>) {
-        let writes = writes.into_iter().filter(|write| is_clear_of(write, &self.configurations)).collect();
+        let said = contents(&self.configurations);
+        let writes: Vec<Write> = writes.into_iter().filter(|write| is_clear_of(write, &said)).collect();
         self.statuses.add(writes, Instant::now());
     }
 
@@ -272,10 +274,21 @@ impl Queue {
     }
 }
 
+/// What the FRRConfigurations that wait would say, each once: in a large cluster many say the same.
+fn contents(waiting: &Lane) -> Vec<&Content> {
+    waiting
+        .iter()
+        .filter_map(Write::layer)
+        .map(|layer| &layer.content)
+        .unique_by(|c| Arc::as_ptr(c))
+        .map(AsRef::as_ref)
+        .collect()
+}
+
 /// Whether a write gives no address that something which waits would announce: for somebody who had it, and is gone.
-fn is_clear_of(write: &Write, waiting: &Lane) -> bool {
+fn is_clear_of(write: &Write, said: &[&Content]) -> bool {
     let Write::ServiceStatus(ServiceStatusWrite { addresses, .. }) = write else { return true };
-    !addresses.iter().flatten().any(|address| waiting.iter().any(|other| other.announces(*address)))
+    !addresses.iter().flatten().any(|address| said.iter().any(|content| content.announces_alone(*address)))
 }
 
 /// How long to wait after a failure with so many before it in a row: twice as long each time, and never all at the same time.
@@ -330,7 +343,7 @@ mod tests {
             remove_conditions: Vec::new(),
             event: None,
         });
-        assert_eq!(is_clear_of(&gift, &lane), expected);
+        assert_eq!(is_clear_of(&gift, &contents(&lane)), expected);
     }
 
     #[rstest]

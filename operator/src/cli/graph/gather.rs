@@ -542,7 +542,8 @@ impl<'w> Services<'w> {
                 .map(|pool| pool.name.as_str())
                 .collect();
             let fitting = config.advertisements.iter().filter(|advertisement| {
-                let fits = |address: &IpAddr| advertisement.fits(config.pools.of(*address), &service.meta.labels);
+                let fits =
+                    |address: &IpAddr| advertisement.misfit(config.pools.of(*address), &service.meta.labels).is_none();
                 addresses.iter().any(fits)
             });
             let announced = service.value.conditions.iter().find(|condition| condition.type_ == names::ANNOUNCED);
