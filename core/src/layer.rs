@@ -205,11 +205,9 @@ impl Content {
         self.routers.values().flat_map(|r| r.sessions.values()).flat_map(|s| s.routes.keys().copied())
     }
 
-    /// Whether this address is announced to anybody by itself, as a /32 or /128.
-    #[must_use]
-    pub fn announces_alone(&self, address: IpAddr) -> bool {
-        let prefix = IpNet::from(address);
-        self.sessions().any(|(_, _, session)| session.routes.contains_key(&prefix))
+    /// The addresses that are announced to anybody by themselves, as a /32 or /128.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.prefixes().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len()).map(|prefix| prefix.addr())
     }
 
     /// Leaves these sessions alone, told by VRF and key, with their routers. Each may be changed.

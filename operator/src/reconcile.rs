@@ -25,8 +25,10 @@ use crate::{
 /// While statuses are written, or for reports of daemons, the pause after a plan is so many times as long as that took.
 const PAUSE_PRESSED: u32 = 20;
 /// While only FRRConfigurations wait for their turn, which may take minutes, it is as many times as long: new Services are not to wait
-/// as long. Else a plan is made at once. Within a pause, new Services get their addresses without a plan, with pauses of their own.
+/// as long. Within a pause, new Services get their addresses without a plan, with pauses of their own.
 const PAUSE: u32 = 4;
+/// While nothing waits it is as long: so changes from which nothing follows, however many, take half a core at most.
+const PAUSE_IDLE: u32 = 1;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -190,7 +192,7 @@ impl Loop {
         } else if !queue.is_empty() {
             PAUSE
         } else {
-            0
+            PAUSE_IDLE
         };
         if let Some(next) = not_before(state.last_plan, pause).filter(|next| now < *next) {
             return next.min(self.give_first_addresses(state, queue));
@@ -243,11 +245,14 @@ impl Loop {
     /// Gives new Services their addresses while the next plan is put off; returns when to look again.
     fn give_first_addresses(&self, state: &mut State, queue: &mut Queue) -> Instant {
         let now = Instant::now();
-        if !state.services_changed || queue.has_addresses() {
+        if !state.services_changed {
             return now + TURN;
         }
         if let Some(next) = not_before(state.last_given, PAUSE).filter(|next| now < *next) {
             return next;
+        }
+        if queue.has_addresses() {
+            return now + TURN;
         }
         state.world.now = self.clock.now();
         let (writes, took) = telemetry::first_addresses(&state.world, &self.metrics);

@@ -29,7 +29,7 @@ pub use digest::Digest;
 pub use merge::{Seen, SeenRoute};
 pub use node::{Attributes, Families, Filter, Neighbor, NextHops, NodeConfig, Parameters, Password, Received, Router};
 pub use refusal::{Fault, Refusal};
-pub use select::{SelectorError, selects};
+pub use select::{SelectorError, parse, selects};
 
 use crate::world::ObjectName;
 

@@ -37,7 +37,7 @@ pub use crate::{
     address_set::Family,
     brake::Brake,
     compose::Bounds,
-    layer::{Attributes, Content, Layer},
+    layer::{Attributes, Layer},
 };
 use crate::{finding::Reason, write::Write};
 
@@ -254,17 +254,14 @@ impl Intent {
                 Self { addresses: write.addresses.clone().unwrap_or_default(), ..Self::default() }
             }
             Write::Configuration(_) | Write::ObjectStatus(_) => {
-                let of = |layer| Self { addresses: host_addresses(layer).collect(), hosts: Arc::clone(&layer.hosts) };
+                let of = |layer: &Layer| Self {
+                    addresses: layer.content.addresses().collect(),
+                    hosts: Arc::clone(&layer.hosts),
+                };
                 write.layer().map(of).unwrap_or_default()
             }
         }
     }
-}
-
-/// The addresses that a layer announces by themselves, as a /32 or /128.
-fn host_addresses(layer: &Layer) -> impl Iterator<Item = IpAddr> {
-    let hosts = layer.content.prefixes().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
-    hosts.map(|prefix| prefix.addr())
 }
 
 /// A Node. Its labels are in [`Meta`].
@@ -525,7 +522,7 @@ impl World {
         let ours = self.configurations.iter().filter(|c| c.value.ours);
         let ours = ours.filter(|c| seen.insert(Arc::as_ptr(&c.value.layer.content)));
         let under_way = self.unsettled.iter().filter(|(object, _)| object.kind == Kind::FRRConfiguration);
-        ours.flat_map(|c| host_addresses(&c.value.layer))
+        ours.flat_map(|c| c.value.layer.content.addresses())
             .chain(under_way.flat_map(|(_, intent)| intent.addresses.iter().copied()))
             .collect()
     }

@@ -7,15 +7,19 @@ mod lane;
 mod request;
 mod window;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use clarion_core::{
     Event, ServiceStatusWrite, Write,
-    world::{Content, Intent, Kind, ObjectRef, World},
+    world::{Intent, Kind, ObjectRef, World},
 };
 pub use client::{Writer, with_causes};
 use events::Teller;
-use itertools::Itertools as _;
 use lane::{Answer, Lane};
 use smol_str::SmolStr;
 use tokio::{task::JoinSet, time::Instant};
@@ -146,8 +150,11 @@ impl Queue {
     /// Takes what gives Services their first addresses, if nothing waits that says who has which ([`Queue::has_addresses`]): this is
     /// no plan, which knows better than what waits, and may give the same address to somebody else.
     pub fn give(&mut self, writes: Vec<Write>) {
-        let said = contents(&self.configurations);
-        let writes: Vec<Write> = writes.into_iter().filter(|write| is_clear_of(write, &said)).collect();
+        if writes.is_empty() {
+            return;
+        }
+        let taken = about_to_be_announced(&self.configurations);
+        let writes = writes.into_iter().filter(|write| is_clear_of(write, &taken)).collect();
         self.statuses.add(writes, Instant::now());
     }
 
@@ -274,21 +281,18 @@ impl Queue {
     }
 }
 
-/// What the FRRConfigurations that wait would say, each once: in a large cluster many say the same.
-fn contents(waiting: &Lane) -> Vec<&Content> {
-    waiting
-        .iter()
-        .filter_map(Write::layer)
-        .map(|layer| &layer.content)
-        .unique_by(|c| Arc::as_ptr(c))
-        .map(AsRef::as_ref)
-        .collect()
+/// The addresses that something which waits would announce.
+fn about_to_be_announced(waiting: &Lane) -> HashSet<IpAddr> {
+    // In a large cluster many say the same.
+    let mut seen = HashSet::new();
+    let contents = waiting.iter().filter_map(Write::layer).map(|layer| &layer.content);
+    contents.filter(|content| seen.insert(Arc::as_ptr(content))).flat_map(|content| content.addresses()).collect()
 }
 
-/// Whether a write gives no address that something which waits would announce: for somebody who had it, and is gone.
-fn is_clear_of(write: &Write, said: &[&Content]) -> bool {
+/// Whether a write gives none of these addresses: they are announced for somebody who had them, and is gone.
+fn is_clear_of(write: &Write, taken: &HashSet<IpAddr>) -> bool {
     let Write::ServiceStatus(ServiceStatusWrite { addresses, .. }) = write else { return true };
-    !addresses.iter().flatten().any(|address| said.iter().any(|content| content.announces_alone(*address)))
+    !addresses.iter().flatten().any(|address| taken.contains(address))
 }
 
 /// How long to wait after a failure with so many before it in a row: twice as long each time, and never all at the same time.
@@ -343,7 +347,7 @@ mod tests {
             remove_conditions: Vec::new(),
             event: None,
         });
-        assert_eq!(is_clear_of(&gift, &contents(&lane)), expected);
+        assert_eq!(is_clear_of(&gift, &about_to_be_announced(&lane)), expected);
     }
 
     #[rstest]

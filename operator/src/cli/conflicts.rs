@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use clarion_core::{
     World,
     admit::{self, Fault, Refusal},
-    world::{Configuration, Node, Object, ObjectName},
+    world::{Configuration, Object, ObjectName},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    frr,
+    frr::{self, Selecting},
     output::{few, paragraph},
     program,
 };
@@ -112,10 +112,15 @@ pub fn find(world: &World, given: &BTreeSet<ObjectName>) -> Vec<Conflict> {
             (Ok(_), Ok(_)) => drop(sound.insert(object.meta.name.clone())),
         }
     }
+    if sound.is_empty() {
+        return conflicts;
+    }
+    let candidates = candidates(world, given, &sound);
     // Nodes that the same objects select have the same outcome.
     let mut alike: BTreeMap<Vec<&ObjectName>, BTreeSet<String>> = BTreeMap::new();
     for node in world.nodes.iter() {
-        let names: Vec<_> = candidates(world, node, given, &sound).iter().map(|object| &object.meta.name).collect();
+        let selected = candidates.iter().filter(|selecting| selecting.selects(node));
+        let names: Vec<_> = selected.map(|selecting| &selecting.object.meta.name).collect();
         if names.iter().any(|name| sound.contains(*name)) {
             alike.entry(names).or_default().insert(node.meta.name.name.to_string());
         }
@@ -137,20 +142,13 @@ pub fn find(world: &World, given: &BTreeSet<ObjectName>) -> Vec<Conflict> {
     conflicts
 }
 
-/// The FRRConfigurations that select a node: users', then ours, then those that are given.
-fn candidates<'w>(
-    world: &'w World,
-    node: &Object<Node>,
-    given: &BTreeSet<ObjectName>,
-    sound: &BTreeSet<ObjectName>,
-) -> Vec<&'w Object<Configuration>> {
-    let is_for = |object: &&Object<Configuration>| {
-        let is_sound = !given.contains(&object.meta.name) || sound.contains(&object.meta.name);
-        is_sound && admit::selects(object.value.spec(), &node.meta.labels) == Ok(true)
-    };
-    let mut objects: Vec<_> = frr::read_by_daemons(world).filter(is_for).collect();
-    objects.sort_by_key(|object| (given.contains(&object.meta.name), object.value.ours));
-    objects
+/// The FRRConfigurations that may select a node: users', then ours, then those that are given.
+fn candidates<'w>(world: &'w World, given: &BTreeSet<ObjectName>, sound: &BTreeSet<ObjectName>) -> Vec<Selecting<'w>> {
+    let is_sound = |name: &ObjectName| !given.contains(name) || sound.contains(name);
+    let objects = frr::read_by_daemons(world).filter(|object| is_sound(&object.meta.name));
+    let mut candidates: Vec<_> = objects.filter_map(|object| Selecting::of(object).ok()).collect();
+    candidates.sort_by_key(|Selecting { object, .. }| (given.contains(&object.meta.name), object.value.ours));
+    candidates
 }
 
 /// What is refused of the given ones, one after the other, beside what can be merged of the others.

@@ -8,6 +8,7 @@ use std::{
 use clarion_core::{
     World,
     admit::{self, Attributes, Named, NodeConfig, SelectorError},
+    config::Selector,
     world::{Configuration, Node, Object, ObjectName},
 };
 use ipnet::IpNet;
@@ -33,20 +34,44 @@ pub fn read_by_daemons(world: &World) -> impl Iterator<Item = &Object<Configurat
     world.configurations.iter().filter(move |object| object.meta.name.namespace == namespace)
 }
 
-/// The FRRConfigurations that select a node. Users' come first: where one of ours is at odds with them, ours is at fault.
+/// An FRRConfiguration with its selector, which is parsed once for all nodes.
+pub struct Selecting<'w> {
+    pub object: &'w Object<Configuration>,
+    /// All nodes, if there is none.
+    selector: Option<Selector>,
+}
+
+impl<'w> Selecting<'w> {
+    /// # Errors
+    /// If the selector can't be parsed.
+    pub fn of(object: &'w Object<Configuration>) -> Result<Self, SelectorError> {
+        let selector = object.value.spec().node_selector.as_ref();
+        Ok(Self { object, selector: selector.map(admit::parse).transpose()? })
+    }
+
+    pub fn selects(&self, node: &Object<Node>) -> bool {
+        self.selector.as_ref().is_none_or(|selector| selector.matches(&node.meta.labels))
+    }
+}
+
+/// The FRRConfigurations that the daemons read. Users' come first: where one of ours is at odds with them, ours is at fault.
+///
+/// # Errors
+/// If the selector of any of them, whichever nodes it is for, can't be parsed.
+fn all_selecting(world: &World) -> Result<Vec<Selecting<'_>>, BadSelector> {
+    let of = |object| Selecting::of(object).map_err(|error| BadSelector(object.meta.name.clone(), error));
+    let mut all: Vec<_> = read_by_daemons(world).map(of).collect::<Result<_, _>>()?;
+    all.sort_by_key(|selecting| selecting.object.value.ours);
+    Ok(all)
+}
+
+/// The FRRConfigurations that select a node, users' first.
 ///
 /// # Errors
 /// If the selector of any of them, whichever nodes it is for, can't be parsed.
 pub fn selecting<'w>(world: &'w World, node: &Object<Node>) -> Result<Vec<&'w Object<Configuration>>, BadSelector> {
-    let mut selected = Vec::new();
-    for object in read_by_daemons(world) {
-        let selects = admit::selects(object.value.spec(), &node.meta.labels);
-        if selects.map_err(|error| BadSelector(object.meta.name.clone(), error))? {
-            selected.push(object);
-        }
-    }
-    selected.sort_by_key(|object| object.value.ours);
-    Ok(selected)
+    let all = all_selecting(world)?.into_iter();
+    Ok(all.filter(|selecting| selecting.selects(node)).map(|selecting| selecting.object).collect())
 }
 
 /// What [`admit::merge`] takes.
@@ -61,18 +86,18 @@ pub fn alone(object: &Object<Configuration>) -> Option<NodeConfig> {
 
 /// Why daemons can't merge what selects their nodes, and which nodes.
 pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
+    let all_nodes = || world.nodes.iter().map(|node| node.meta.name.name.as_str());
+    let all = match all_selecting(world) {
+        Ok(all) => all,
+        Err(error) => return BTreeMap::from([(error.to_string(), all_nodes().collect())]),
+    };
     // Nodes that the same objects select have the same outcome.
     let mut alike: BTreeMap<Vec<&ObjectName>, BTreeSet<&str>> = BTreeMap::new();
     let mut refusals = BTreeMap::new();
     for node in world.nodes.iter() {
-        let name = node.meta.name.name.as_str();
-        match selecting(world, node) {
-            Ok(selected) => {
-                let names = selected.iter().map(|object| &object.meta.name).collect();
-                alike.entry(names).or_default().insert(name);
-            }
-            Err(error) => drop(refusals.entry(error.to_string()).or_insert_with(BTreeSet::new).insert(name)),
-        }
+        let selected = all.iter().filter(|selecting| selecting.selects(node));
+        let names = selected.map(|selecting| &selecting.object.meta.name).collect();
+        alike.entry(names).or_default().insert(node.meta.name.name.as_str());
     }
     for (names, nodes) in alike {
         let objects = names.into_iter().filter_map(|name| world.configurations.get(name));
@@ -85,8 +110,9 @@ pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
 
 /// The names of the nodes that an FRRConfiguration selects.
 pub fn nodes<'w>(world: &'w World, object: &Object<Configuration>) -> BTreeSet<&'w str> {
-    let selects = |node: &&Object<Node>| admit::selects(object.value.spec(), &node.meta.labels) == Ok(true);
-    world.nodes.iter().filter(selects).map(|node| node.meta.name.name.as_str()).collect()
+    let selecting = Selecting::of(object).ok();
+    let selected = world.nodes.iter().filter(|node| selecting.as_ref().is_some_and(|s| s.selects(node)));
+    selected.map(|node| node.meta.name.name.as_str()).collect()
 }
 
 /// A route of an FRRConfiguration to a neighbor.

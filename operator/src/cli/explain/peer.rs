@@ -1,6 +1,6 @@
 //! Which nodes have a session with a peer, on which terms, and what is offered to it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use clap::Args;
 use clarion_api::RouterPeerSpec;
@@ -94,13 +94,19 @@ fn explain(prospect: &Prospect, name: &str) -> Result<Explanation, Error> {
         nodes.into_iter().map(|(node, neighbor)| (node.meta.name.name.as_str(), neighbor)).collect();
     let (configurations, offered) = configurations(world, &nodes);
     let sessions = Sessions::of(world);
+    // Most nodes are offered the same, which stands in one place for all of them.
+    let mut counts = HashMap::new();
+    let mut count_of = |offered: &Offered| {
+        let places: Vec<_> = offered.iter().map(|routes| std::ptr::from_ref(*routes)).collect();
+        *counts.entry(places).or_insert_with(|| distinct(offered))
+    };
     let mut sessions: Vec<_> = nodes
         .iter()
         .map(|(node, neighbor)| SessionRow {
             state: neighbor.state(&sessions, node),
             node: (*node).to_owned(),
             neighbor: neighbor.to_string(),
-            routes: offered.get(node).map_or(0, |offered| distinct(offered)),
+            routes: offered.get(node).map_or(0, &mut count_of),
         })
         .collect();
     sessions.sort();
@@ -133,18 +139,9 @@ fn overrides(spec: &RouterPeerSpec) -> Vec<OverrideRow> {
 /// What Clarion's FRRConfigurations offer on a node, each of them.
 type Offered<'w> = Vec<&'w BTreeMap<IpNet, Attributes>>;
 
-/// How many prefixes are offered, by however many objects. Most of them are in one for many nodes.
+/// How many prefixes are offered, by however many objects.
 fn distinct(offered: &[&BTreeMap<IpNet, Attributes>]) -> usize {
-    let mut offered = offered.to_vec();
-    offered.sort_by_key(|routes| Reverse(routes.len()));
-    let mut seen: Offered = Vec::with_capacity(offered.len());
-    let mut count = 0;
-    for routes in offered {
-        let is_new = |prefix: &&IpNet| !seen.iter().any(|routes| routes.contains_key(*prefix));
-        count += if seen.is_empty() { routes.len() } else { routes.keys().filter(is_new).count() };
-        seen.push(routes);
-    }
-    count
+    offered.iter().flat_map(|routes| routes.keys()).collect::<HashSet<_>>().len()
 }
 
 /// The FRRConfigurations that have the neighbor of these nodes, and what Clarion's offer to it on each.
