@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use clarion_bench::worlds::{add_cluster, backlog, change_hold_time, settled, world, world_of_racks, world_with_local};
+use clarion_bench::worlds::{
+    EDITS, add_cluster, backlog, change_hold_time, settled, world, world_of_racks, world_with_local,
+};
 use clarion_core::plan;
 
 fn main() {
@@ -69,5 +71,13 @@ fn hold_time(bencher: divan::Bencher, (nodes, services): (usize, usize)) {
 #[divan::bench(args = [0, 200], sample_count = 20)]
 fn beside_others(bencher: divan::Bencher, users: usize) {
     let world = settled(world_of_racks(5_000, 1_000, 20, users));
+    bencher.bench_local(|| black_box(plan(black_box(&world))));
+}
+
+/// Edits of 10,000 Services on 1,000 nodes that concern all of them.
+#[divan::bench(args = EDITS.map(|(name, _)| name), sample_count = 3)]
+fn edits(bencher: divan::Bencher, name: &str) {
+    let Some((_, world)) = EDITS.iter().find(|(known, _)| *known == name) else { return };
+    let world = world(10_000, 1_000);
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }

@@ -10,7 +10,8 @@ use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPee
 use clarion_core::{
     World, Write, plan, replay,
     world::{
-        Configuration, Custom, Endpoint, EndpointSlice, Family, Meta, Node, Object, ObjectName, Port, Protocol, Service,
+        Collection, Configuration, Custom, Endpoint, EndpointSlice, Family, Meta, Namespace, Node, Object, ObjectName,
+        Port, Protocol, Service,
     },
 };
 use serde::de::DeserializeOwned;
@@ -166,6 +167,110 @@ pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize)
         object(name, value)
     };
     world.configurations = (0..users).map(user).collect();
+    world
+}
+
+/// Makes a world of so many Services and nodes.
+pub type Make = fn(services: usize, nodes: usize) -> World;
+
+/// Edits of large clusters of which a plan could cost nodes × prefixes: by what they are.
+pub const EDITS: [(&str, Make); 7] = [
+    ("every node has a Local endpoint, and the peer has maxPrefixes", limited),
+    ("the same without maxPrefixes, and the pool is deleted", retained),
+    ("the same, and the advertisement is deleted", held),
+    ("the peer selects no node any more", unreachable),
+    ("half of the Services are deleted, 50 racks of two routers each", half_deleted),
+    ("500 advertisements more, of a pool each", many_advertisements),
+    ("nobody has an address, each in a namespace; 1,000 pools select namespaces by label", many_pools),
+];
+
+fn limited(services: usize, nodes: usize) -> World {
+    let max = services + 100;
+    let mut world = world_with_daemon(services, nodes);
+    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "maxPrefixes": max});
+    world.peers = [custom("peer", from::<RouterPeerSpec>(spec))].into_iter().collect();
+    settled(world)
+}
+
+fn retained(services: usize, nodes: usize) -> World {
+    let mut world = world_with_daemon(services, nodes);
+    let spec: LoadBalancerAdvertisementSpec = from(json!({"pools": ["pool"]}));
+    world.advertisements = [custom("advertisement", spec)].into_iter().collect();
+    let mut world = settled(world);
+    world.pools = Collection::default();
+    world
+}
+
+fn held(services: usize, nodes: usize) -> World {
+    let mut world = settled(world_with_daemon(services, nodes));
+    world.advertisements = Collection::default();
+    world
+}
+
+fn unreachable(services: usize, nodes: usize) -> World {
+    let mut world = settled(world(services, nodes));
+    let selectors = json!([{"matchLabels": {"no": "node"}}]);
+    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "nodeSelectors": selectors});
+    world.peers = [custom("peer", from::<RouterPeerSpec>(spec))].into_iter().collect();
+    world
+}
+
+fn half_deleted(services: usize, nodes: usize) -> World {
+    const RACKS: usize = 50;
+    let mut world = world_of_racks(services, nodes, RACKS, 0);
+    for rack in 0..RACKS {
+        let selectors = json!([{"matchLabels": {"rack": rack.to_string()}}]);
+        let address = format!("192.0.3.{}", rack + 1);
+        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": address, "nodeSelectors": selectors});
+        world.peers.take(custom(&format!("second-{rack}"), from::<RouterPeerSpec>(spec)));
+    }
+    let mut world = settled(world);
+    let gone: Vec<Meta> = world.services.iter().step_by(2).map(|service| service.meta.clone()).collect();
+    for meta in gone {
+        world.services.forget(&meta.name, &meta.uid);
+        world.endpoint_slices.forget(&meta.name, &meta.uid);
+    }
+    world
+}
+
+fn many_advertisements(services: usize, nodes: usize) -> World {
+    let mut world = world(services, nodes);
+    for n in 0..500 {
+        let spec: LoadBalancerAdvertisementSpec = from(json!({"pools": [format!("pool-{n}")]}));
+        world.advertisements.take(custom(&format!("of-pool-{n}"), spec));
+    }
+    settled(world)
+}
+
+fn many_pools(services: usize, nodes: usize) -> World {
+    let mut world = world(services, nodes);
+    world.namespaces = (0..services).map(|n| object(ObjectName::cluster(format!("team-{n}")), Namespace)).collect();
+    let moved = world.services.iter().enumerate().map(|(n, service)| {
+        let mut service = service.clone();
+        service.meta.name.namespace = format!("team-{n}").into();
+        service
+    });
+    world.services = moved.collect();
+    let pool = |n: usize| -> Object<Custom<LoadBalancerPoolSpec, _>> {
+        let selectors = json!([{"matchLabels": {"team": n.to_string()}}]);
+        let range = format!("10.{}.{}.0/24", n / 256, n % 256);
+        custom(
+            &format!("pool-{n}"),
+            from(json!({"addresses": [range], "serviceAllocation": {"namespaceSelectors": selectors}})),
+        )
+    };
+    world.pools = (0..1_000).map(pool).collect();
+    world
+}
+
+/// The same as [`world`], and one Service of the policy Local with an endpoint on every node.
+fn world_with_daemon(services: usize, nodes: usize) -> World {
+    let mut world = world(services, nodes);
+    let name = ObjectName::new("local", "daemon");
+    let on = |n| Endpoint { node: Some(format!("n{n}").into()), ready: true, ..Endpoint::default() };
+    let slice = EndpointSlice { service: name.name.clone(), family: None, endpoints: (0..nodes).map(on).collect() };
+    world.services.take(object(name.clone(), Service { is_local: true, ..new_service() }));
+    world.endpoint_slices.take(object(name, slice));
     world
 }
 
