@@ -27,7 +27,7 @@ const PAUSE_PRESSED: u32 = 20;
 /// While only FRRConfigurations wait for their turn, which may take minutes, it is as many times as long: new Services are not to wait
 /// as long. Within a pause, new Services get their addresses without a plan, with pauses of their own.
 const PAUSE: u32 = 4;
-/// While nothing waits it is as long: so changes from which nothing follows, however many, take half a core at most.
+/// After a plan from which nothing followed it is as long: so changes that call for no write, however many, take half a core.
 const PAUSE_IDLE: u32 = 1;
 /// The loop turns at least this often, so that the probes see that it lives.
 const TURN: Duration = Duration::from_secs(5);
@@ -75,7 +75,9 @@ struct State {
     services_changed: bool,
     /// When the last plan was made, and how long that took.
     last_plan: Option<(Instant, Duration)>,
-    /// The same of the last plan of first addresses alone.
+    /// There was nothing to write in it.
+    nothing_followed: bool,
+    /// When first addresses were last planned alone, and how long that took.
     last_given: Option<(Instant, Duration)>,
     /// When time alone makes for another plan.
     due: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl Loop {
             only_reports: true,
             services_changed: false,
             last_plan: None,
+            nothing_followed: false,
             last_given: None,
             due: None,
             namespace: String::new(),
@@ -191,8 +194,10 @@ impl Loop {
             PAUSE_PRESSED
         } else if !queue.is_empty() {
             PAUSE
-        } else {
+        } else if state.nothing_followed {
             PAUSE_IDLE
+        } else {
+            0
         };
         if let Some(next) = not_before(state.last_plan, pause).filter(|next| now < *next) {
             return next.min(self.give_first_addresses(state, queue));
@@ -210,6 +215,7 @@ impl Loop {
         let (plan, took) = telemetry::plan(&state.world, &self.metrics);
         let Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops } = plan;
         state.last_plan = Some((Instant::now(), took));
+        state.nothing_followed = writes.is_empty();
         state.dirty_since = None;
         state.only_reports = true;
         state.services_changed = false;

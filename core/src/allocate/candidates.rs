@@ -103,11 +103,12 @@ impl<'w> Candidates<'w> {
             if !allocation.any_namespace() {
                 continue;
             }
+            if allocation.service_selectors.is_empty() {
+                let gives = pool.auto_assign && !pool.disabled && pools.heir(index).is_none();
+                if gives { &mut this.everyone } else { &mut this.closed }.places.push(place);
+                continue;
+            }
             match certain_labels(&allocation.service_selectors) {
-                _ if allocation.service_selectors.is_empty() => {
-                    let gives = pool.auto_assign && !pool.disabled && pools.heir(index).is_none();
-                    if gives { &mut this.everyone } else { &mut this.closed }.places.push(place);
-                }
                 Some(labels) => {
                     labels.for_each(|label| this.labelled.entry(label).or_default().places.push(place));
                 }

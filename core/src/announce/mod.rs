@@ -179,10 +179,13 @@ impl<'w> Stage<'w, '_> {
         }
         let (asked, mut refused) = communities(self.config, service);
         let (mut permitted, mut outcome) = (BTreeSet::new(), Ok(()));
-        for address in addresses.iter().copied().filter(|address| service.value.addresses.contains(address)) {
+        for address in addresses.iter().copied() {
             let index = self.config.pools.index_of(address);
             let pool = index.and_then(|index| self.config.pools.get(index));
             let requests = self.requests(index, service, &asked, &mut permitted);
+            if !service.value.addresses.contains(&address) {
+                continue;
+            }
             if requests.is_empty() && pool.is_some_and(|pool| pool.announce) {
                 let message =
                     format!("no valid LoadBalancerAdvertisement fits the pool of {address} and the Service's labels");

@@ -1,16 +1,13 @@
 //! What hosts have now of what the configuration takes away.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;
 
 use super::{Held, Router, Stages, Waiting, taken::Taken};
 use crate::{
     admit::Named,
-    compose::Before,
+    compose::{Before, contents},
     hosts::Host,
     layer::{Content, Layer, Router as LayerRouter, Session},
     others::Others,
@@ -22,30 +19,30 @@ use crate::{
 pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Waiting) -> Held {
     let Stages { world, hosts, others, .. } = taken.stages;
     let before = Before::new(world);
-    let contents = world.our_configurations().map(|configuration| &configuration.value.layer.content);
-    let sessions = contents.flat_map(|content| content.sessions());
+    let sessions = world.our_configurations().flat_map(|configuration| configuration.value.layer.content.sessions());
     let routers = sessions.map(|(vrf, key, _)| Router::new(vrf, key)).collect();
     let mut held = Held { waiting, routers, of_host: vec![None; hosts.list.len()], ..Held::default() };
-    // Most hosts have the same as others, and alone no sessions but those that these have.
-    let mut known: HashMap<_, Vec<(Option<Content>, Option<usize>)>> = HashMap::new();
+    // Most hosts have the same as others from objects for several hosts, and no other sessions from those for them alone.
+    let mut known: HashMap<_, Vec<([Content; 2], Option<usize>)>> = HashMap::new();
     for (index, host) in hosts.list.iter().enumerate().filter(|(_, host)| taken.hosts.contains_key(host.name)) {
         let possible: Vec<&Router> = lost.keys().filter(|router| taken.may_have(index, router)).collect();
         let lost = |router: &Router| possible.contains(&router).then(|| lost.get(router)).flatten();
         let mut own = restricted(&before.of_overlay(host.name), lost);
+        let alone = without_routes(own.clone());
         own.retain_routes(|prefix| taken.is_live(prefix, &BTreeSet::from([index]), &BTreeSet::new()));
         let own = with_routes(own).and_then(|own| mergeable(own, others, index));
-        let sessions = own.clone().map(|mut own| {
-            own.retain_routes(|_| false);
-            own
-        });
+        let sessions = [alone, own.clone().map(without_routes).unwrap_or_default()];
         let layers = before.shared_of(host.name);
-        let said: Vec<_> = layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect();
         let daemons: Vec<_> = host.nodes.iter().map(|node| failure_of(world, &node.meta.name)).collect();
-        let alike = known.entry((said, others.of(index).map(|(set, _)| set), possible.clone(), daemons)).or_default();
+        let set = others.of(index).map(|(set, _)| set);
+        let alike = known.entry((contents(&layers), set, possible.clone(), daemons)).or_default();
         let shared = match alike.iter().find(|(same, _)| *same == sessions) {
             Some((_, shared)) => *shared,
             None => {
-                let content = mergeable(carrying(restricted(&layers, lost), sessions.as_ref()), others, index);
+                let [alone, own] = &sessions;
+                let alone = Layer::new(BTreeSet::new(), alone.clone());
+                let layers: Vec<&Layer> = layers.into_iter().chain([&alone]).collect();
+                let content = mergeable(carrying(restricted(&layers, lost), own), others, index);
                 let shared =
                     content.and_then(|content| usable(content, world, host)).map(|content| held.place_of(content));
                 alike.push((sessions, shared));
@@ -58,6 +55,11 @@ pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Wa
         held.own.extend(own.map(|own| (index, own)));
     }
     held
+}
+
+fn without_routes(mut content: Content) -> Content {
+    content.retain_routes(|_| false);
+    content
 }
 
 /// What is said, if anything is announced in it.
@@ -81,19 +83,8 @@ fn usable(mut content: Content, world: &World, host: &Host) -> Option<Content> {
 }
 
 /// Of the sessions of a host those that have something to carry: what it shares with others, or what it has alone.
-fn carrying(mut shared: Content, alone: Option<&Content>) -> Content {
-    shared.retain_sessions(|vrf, key, session| {
-        !session.routes.is_empty() || alone.is_some_and(|alone| alone.session(vrf, key).is_some())
-    });
-    for (vrf, router) in alone.into_iter().flat_map(|alone| &alone.routers) {
-        let there = shared.routers.entry(vrf.clone()).or_insert_with(|| LayerRouter::new(router.asn));
-        for (key, session) in &router.sessions {
-            there.sessions.entry(key.clone()).or_insert_with(|| session.clone());
-        }
-    }
-    for (name, profile) in alone.into_iter().flat_map(|alone| &alone.bfd_profiles) {
-        shared.bfd_profiles.entry(name.clone()).or_insert_with(|| profile.clone());
-    }
+fn carrying(mut shared: Content, own: &Content) -> Content {
+    shared.retain_sessions(|vrf, key, session| !session.routes.is_empty() || own.session(vrf, key).is_some());
     shared
 }
 

@@ -23,7 +23,7 @@ struct Group {
     now: BTreeSet<IpNet>,
     /// Hosts that have the same otherwise too.
     members: Vec<Member>,
-    /// What some of them announce now beside that.
+    /// What some of them announce now beside that, or all of them alone.
     alone: BTreeSet<IpNet>,
 }
 
@@ -31,7 +31,7 @@ struct Group {
 struct Member {
     /// One alone, if it is to have an overlay.
     hosts: Vec<usize>,
-    /// What they announce now that not all of the group do.
+    /// What they announce now that no object for several hosts has.
     alone: BTreeSet<IpNet>,
     room: usize,
 }

@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, HashMap};
 use clarion_api::Timestamp;
 use ipnet::IpNet;
 
-pub use self::before::Before;
+pub use self::before::{Before, contents};
 pub use self::cut::{Bounds, Part, part_of};
 use self::{
-    before::{Routes, contents, retained},
+    before::{Routes, retained},
     cut::Cut,
 };
 use crate::{
@@ -123,7 +123,7 @@ impl<'w> Composer<'w, '_> {
         for index in &class.hosts {
             let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
             let retains = has_retained(routes);
-            let shared_before = if retains { self.before.shared_of(host.name) } else { Vec::new() };
+            let (overlay_before, shared_before) = (self.before.of_overlay(host.name), self.before.shared_of(host.name));
             let said = contents(&shared_before);
             let mut overlay = Content::default();
             for (number, session) in class.sessions.iter().enumerate() {
@@ -131,7 +131,7 @@ impl<'w> Composer<'w, '_> {
                 let terms = &agreed.terms;
                 let routes_of = |layers: &[&'w Layer]| Routes::of(layers, &terms.vrf, &terms.key());
                 // Where its endpoints go, the route goes.
-                let own_before = retains.then(|| routes_of(&self.before.of_overlay(host.name)));
+                let own_before = retains.then(|| routes_of(&overlay_before));
                 let all_before = retains.then(|| {
                     let known = before_of_all.entry((number, said.clone()));
                     &*known.or_insert_with(|| routes_of(&self.before.all_after(&shared_before)))

@@ -132,6 +132,11 @@ impl<'w> End<'w> {
     }
 }
 
+/// In so many lists of what FRR runs each prefix is looked for by itself,
+const FEW_LISTS: usize = 4;
+/// and if it is so few prefixes in however many.
+const MANY_ROUTES: usize = 100;
+
 impl<'w> Daemons<'w> {
     /// Gathers what is reported.
     pub fn new(world: &'w World, hosts: &Hosts<'w>) -> Self {
@@ -189,10 +194,18 @@ impl<'w> Daemons<'w> {
                     best = best.max(audience.best);
                     running.extend(audience.running.iter().copied());
                 }
-                let lists: BTreeMap<_, _> = running.iter().map(|list: &&[IpNet]| (list.as_ptr(), *list)).collect();
-                let shown = shown.entry(lists.keys().copied().collect());
-                let shown = shown.or_insert_with(|| lists.values().flat_map(|list| list.iter().copied()).collect());
-                let of = |prefix: &IpNet| if shown.contains(prefix) { Progress::Seen } else { best };
+                let lists: BTreeMap<_, &[IpNet]> =
+                    running.iter().map(|list: &&[IpNet]| (list.as_ptr(), *list)).collect();
+                // It costs as much as some searches in all of them.
+                let shown = (lists.len() > FEW_LISTS && session.routes.len() > MANY_ROUTES).then(|| {
+                    let shown = shown.entry(lists.keys().copied().collect::<Vec<_>>());
+                    &*shown.or_insert_with(|| lists.values().flat_map(|list| list.iter().copied()).collect())
+                });
+                let is_seen = |prefix: &IpNet| match shown {
+                    Some(shown) => shown.contains(prefix),
+                    None => lists.values().any(|list| list.binary_search(prefix).is_ok()),
+                };
+                let of = |prefix: &IpNet| if is_seen(prefix) { Progress::Seen } else { best };
                 prefixes.extend(session.routes.keys().map(|prefix| (*prefix, of(prefix))));
             }
         }

@@ -5,8 +5,6 @@ use std::{
     rc::Rc,
 };
 
-use itertools::Itertools as _;
-
 use super::{
     facts::{Facts, Key, Value},
     list::{Change, Id, List},
@@ -90,36 +88,32 @@ impl<'a> Verdicts<'a> {
         Rc::clone(step)
     }
 
-    /// Of the lists those that say something else of something than another, with all such others. Where nothing changes but what
-    /// there is, as when Services come and go, there are none, however many lists there are.
-    pub fn contradictions(&self, among: &HashSet<Id<'a>>) -> HashMap<Id<'a>, HashSet<Id<'a>>> {
-        let mut contradictions: HashMap<Id, HashSet<Id>> = HashMap::new();
+    /// Of the lists those that say something else of something than another of them: each with numbers of disputes and of the sides
+    /// that it takes in them. Where nothing changes but what there is, as when Services come and go, there are none, however many
+    /// lists there are.
+    pub fn disputes(&self, among: &HashSet<Id<'a>>) -> HashMap<Id<'a>, Vec<(usize, usize)>> {
+        let mut disputes: HashMap<Id, Vec<(usize, usize)>> = HashMap::new();
         // Lists that differ in one thing mostly differ in many, and in the same way.
         let mut seen = HashSet::new();
         for (key, speaking) in self.speaking.iter().filter(|(_, speaking)| speaking.differ) {
             let lists = speaking.lists.iter().filter(|id| among.contains(*id));
-            let said = lists.filter_map(|id| Some((*id, self.lists.get(id)?.get(key)?)));
             let mut values: Vec<Value> = Vec::new();
-            let sides: Vec<(Id, usize)> = said
-                .map(|(id, value)| {
-                    let side = values.iter().position(|known| *known == value).unwrap_or(values.len());
-                    if side == values.len() {
-                        values.push(value);
-                    }
-                    (id, side)
-                })
-                .collect();
-            if values.len() < 2 || !seen.insert(sides.clone()) {
+            let mut sides: Vec<(Id, usize)> = Vec::new();
+            for (id, value) in lists.filter_map(|id| Some((*id, self.lists.get(id)?.get(key)?))) {
+                let side = values.iter().position(|known| *known == value).unwrap_or_else(|| {
+                    values.push(value);
+                    values.len() - 1
+                });
+                sides.push((id, side));
+            }
+            if values.len() < 2 || seen.contains(&sides) {
                 continue;
             }
-            for ((one, side), (other, other_side)) in sides.iter().tuple_combinations() {
-                if side != other_side {
-                    contradictions.entry(*one).or_default().insert(*other);
-                    contradictions.entry(*other).or_default().insert(*one);
-                }
-            }
+            let number = seen.len();
+            sides.iter().for_each(|(id, side)| disputes.entry(*id).or_default().push((number, *side)));
+            seen.insert(sides);
         }
-        contradictions
+        disputes
     }
 
     /// Whether everything can change at once beside what the objects of a group say.

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
 };
 
@@ -80,11 +80,11 @@ impl<'a> View<'a> {
     fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
         let suspects: Vec<usize> = suspects.collect();
         let lists = |group: &usize| self.rows(*group).flat_map(|(_, row)| row.old.lists()).map(List::id);
-        let contradictions = self.verdicts.borrow().contradictions(&suspects.iter().flat_map(lists).collect());
+        let disputes = self.verdicts.borrow().disputes(&suspects.iter().flat_map(lists).collect());
         let is_broken = |group: &usize| {
-            let said: HashSet<Id> = lists(group).filter(|list| contradictions.contains_key(list)).collect();
-            let mut others = said.iter().filter_map(|list| contradictions.get(list));
-            others.any(|others| !others.is_disjoint(&said))
+            let mut sides = HashMap::new();
+            let mut taken = lists(group).filter_map(|list| disputes.get(&list)).flatten();
+            taken.any(|(dispute, side)| *sides.entry(*dispute).or_insert(*side) != *side)
         };
         suspects.into_iter().filter(is_broken).collect()
     }

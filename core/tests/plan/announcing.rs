@@ -109,6 +109,7 @@ fn what_is_told_of_a_first_address_is_what_a_plan_of_everything_tells() {
     let mut world = world();
     racks(&mut world, &[("a", "r1"), ("b", "r2")]);
     set_pool(&mut world, "quiet", json!({"addresses": ["10.0.9.0/29"], "announce": false}));
+    advertise(&mut world, "all", json!({"allowedCommunities": ["65000:1"]}));
     sharer(&mut world, "ns/old", 1, 80);
     local(&mut world, "ns/old", &["a"]);
     settle(&mut world);
@@ -118,7 +119,8 @@ fn what_is_told_of_a_first_address_is_what_a_plan_of_everything_tells() {
     local(&mut world, "ns/nowhere", &["c"]);
     for (named, annotation) in [
         ("ns/not-ready", ("communities", "")),
-        ("ns/not-permitted", ("communities", "1:1,rubbish")),
+        ("ns/permitted", ("communities", "65000:1")),
+        ("ns/not-permitted", ("communities", "65000:2,rubbish")),
         ("ns/not-announced", ("address-pool", "quiet")),
     ] {
         add(&mut world, named, 4);
@@ -139,6 +141,7 @@ fn what_is_told_of_a_first_address_is_what_a_plan_of_everything_tells() {
             ("not-announced", "NotToBeAnnounced"),
             ("not-permitted", "NotPermitted"),
             ("not-ready", "Unconfirmed"),
+            ("permitted", "Unconfirmed"),
         ])
     );
 }

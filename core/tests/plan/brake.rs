@@ -4,7 +4,7 @@
 use clarion_api::{LoadBalancerAdvertisementSpec, RouterPeerSpec, names};
 use clarion_core::{
     Brake, ConfigurationWrite, World, Write, admit, plan, replay,
-    world::{Collection, DrainAll, Family, Kind, ObjectName, Secret},
+    world::{Collection, DrainAll, Family, Kind, Layer, ObjectName, Secret},
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -264,6 +264,36 @@ fn local_services_keep_their_nodes() {
     }
     settle(&mut world);
     assert_eq!(told(&world), [0, 0]);
+}
+
+#[test]
+fn what_waits_keeps_a_router_id_that_stands_in_an_object_for_one_node_alone() {
+    let mut world = announcing();
+    peer(&mut world, with(tor(), "routerID", json!("192.0.2.77")));
+    for n in 0..19 {
+        let name = ObjectName::new("ns", format!("s{n:02}"));
+        edit(&mut world.services, &name, |service| service.value.is_local = true);
+        edit(&mut world.endpoint_slices, &name, |slice| {
+            slice.value.endpoints.iter_mut().for_each(|endpoint| endpoint.node = Some("a".into()));
+        });
+    }
+    settle(&mut world);
+    // As while the others let go of the session.
+    let ours: Vec<_> = world.configurations.iter().map(|c| (c.meta.name.clone(), c.value.layer.clone())).collect();
+    for (name, layer) in ours {
+        let mut content = (*layer.content).clone();
+        let id = name.name.starts_with(names::OVERLAY_PREFIX).then(|| "192.0.2.77".to_owned());
+        content.routers.values_mut().for_each(|router| router.id.clone_from(&id));
+        edit(&mut world.configurations, &name, |c| c.value.layer = Layer::new((*layer.hosts).clone(), content));
+    }
+    for name in ["tor", "second"] {
+        remove(&mut world.peers, &ObjectName::cluster(name));
+    }
+    settle(&mut world);
+    assert_eq!(told(&world), [20, 20]);
+    let of_a = world.configurations.iter().map(|c| &c.value.layer).filter(|layer| layer.hosts.contains("a"));
+    let ids: Vec<_> = of_a.flat_map(|layer| layer.content.routers.values()).filter_map(|r| r.id.as_deref()).collect();
+    assert_eq!(ids, ["192.0.2.77"]);
 }
 
 #[test]

@@ -86,10 +86,12 @@ pub fn alone(object: &Object<Configuration>) -> Option<NodeConfig> {
 
 /// Why daemons can't merge what selects their nodes, and which nodes.
 pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
-    let all_nodes = || world.nodes.iter().map(|node| node.meta.name.name.as_str());
     let all = match all_selecting(world) {
         Ok(all) => all,
-        Err(error) => return BTreeMap::from([(error.to_string(), all_nodes().collect())]),
+        Err(error) => {
+            let nodes: BTreeSet<&str> = world.nodes.iter().map(|node| node.meta.name.name.as_str()).collect();
+            return (!nodes.is_empty()).then(|| (error.to_string(), nodes)).into_iter().collect();
+        }
     };
     // Nodes that the same objects select have the same outcome.
     let mut alike: BTreeMap<Vec<&ObjectName>, BTreeSet<&str>> = BTreeMap::new();
