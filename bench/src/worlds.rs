@@ -36,7 +36,7 @@ pub fn custom<Spec, Status>(name: &str, spec: Spec) -> Object<Custom<Spec, Statu
 #[must_use]
 pub fn world(services: usize, nodes: usize) -> World {
     let pool: LoadBalancerPoolSpec = from(json!({"addresses": ["10.0.0.0/8"]}));
-    let peer: RouterPeerSpec = from(json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}));
+    let peer = router("192.0.2.1");
     let advertisement: LoadBalancerAdvertisementSpec = from(json!({}));
     let name = |n: usize| ObjectName::new(format!("ns{}", n % 100), format!("s{n}"));
     let endpoint = || Endpoint { ready: true, ..Endpoint::default() };
@@ -146,16 +146,15 @@ pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize)
     });
     world.nodes = labelled.collect();
     let rack = |n: usize| json!({"matchLabels": {"rack": (n % racks).to_string()}});
-    let router = |n: usize| format!("192.0.2.{}", n % racks + 1);
+    let first = |n: usize| format!("192.0.2.{}", n % racks + 1);
     let peer = |n: usize| {
-        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": router(n), "nodeSelectors": [rack(n)]});
-        custom(&format!("rack-{n}"), from::<RouterPeerSpec>(spec))
+        custom(&format!("rack-{n}"), RouterPeerSpec { node_selectors: vec![from(rack(n))], ..router(&first(n)) })
     };
     world.peers = (0..racks).map(peer).collect();
     let user = |n: usize| {
         let prefixes: Vec<String> = (0..100).map(|p| format!("172.16.{}.{p}/32", n % 250)).collect();
         let asn = if n % 10 == 9 { 64999 } else { 64513 };
-        let session = json!({"address": router(n), "asn": asn, "toAdvertise": {"allowed": {"prefixes": prefixes}}});
+        let session = json!({"address": first(n), "asn": asn, "toAdvertise": {"allowed": {"prefixes": prefixes}}});
         let other = json!({"address": format!("198.51.100.{}", n / racks + 1), "asn": 65000, "port": 1790});
         let neighbors = if n < racks { json!([session, other]) } else { json!([other]) };
         let spec = json!({
@@ -187,8 +186,8 @@ pub const EDITS: [(&str, Make); 7] = [
 fn limited(services: usize, nodes: usize) -> World {
     let max = services + 100;
     let mut world = world_with_daemon(services, nodes);
-    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "maxPrefixes": max});
-    world.peers = [custom("peer", from::<RouterPeerSpec>(spec))].into_iter().collect();
+    let peer = RouterPeerSpec { max_prefixes: i32::try_from(max).ok(), ..router("192.0.2.1") };
+    world.peers = [custom("peer", peer)].into_iter().collect();
     settled(world)
 }
 
@@ -209,9 +208,9 @@ fn held(services: usize, nodes: usize) -> World {
 
 fn unreachable(services: usize, nodes: usize) -> World {
     let mut world = settled(world(services, nodes));
-    let selectors = json!([{"matchLabels": {"no": "node"}}]);
-    let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "nodeSelectors": selectors});
-    world.peers = [custom("peer", from::<RouterPeerSpec>(spec))].into_iter().collect();
+    let selectors = from(json!([{"matchLabels": {"no": "node"}}]));
+    world.peers =
+        [custom("peer", RouterPeerSpec { node_selectors: selectors, ..router("192.0.2.1") })].into_iter().collect();
     world
 }
 
@@ -219,10 +218,9 @@ fn half_deleted(services: usize, nodes: usize) -> World {
     const RACKS: usize = 50;
     let mut world = world_of_racks(services, nodes, RACKS, 0);
     for rack in 0..RACKS {
-        let selectors = json!([{"matchLabels": {"rack": rack.to_string()}}]);
-        let address = format!("192.0.3.{}", rack + 1);
-        let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": address, "nodeSelectors": selectors});
-        world.peers.take(custom(&format!("second-{rack}"), from::<RouterPeerSpec>(spec)));
+        let selectors = from(json!([{"matchLabels": {"rack": rack.to_string()}}]));
+        let second = RouterPeerSpec { node_selectors: selectors, ..router(&format!("192.0.3.{}", rack + 1)) };
+        world.peers.take(custom(&format!("second-{rack}"), second));
     }
     let mut world = settled(world);
     let gone: Vec<Meta> = world.services.iter().step_by(2).map(|service| service.meta.clone()).collect();
@@ -272,6 +270,11 @@ fn world_with_daemon(services: usize, nodes: usize) -> World {
     world.services.take(object(name.clone(), Service { is_local: true, ..new_service() }));
     world.endpoint_slices.take(object(name, slice));
     world
+}
+
+/// A RouterPeer with the router of this address.
+fn router(address: &str) -> RouterPeerSpec {
+    from(json!({"myASN": 64512, "peerASN": 64513, "peerAddress": address}))
 }
 
 fn new_service() -> Service {

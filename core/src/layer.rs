@@ -1,7 +1,7 @@
 //! What an FRRConfiguration of ours means, apart from how it is written.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -231,6 +231,12 @@ impl Layer {
     #[must_use]
     pub fn new(hosts: BTreeSet<String>, content: Content) -> Self {
         Self { hosts: Arc::new(hosts), content: Arc::new(content) }
+    }
+
+    /// Of layers that say the same the first, told by where that stands.
+    pub fn distinct<'l>(layers: impl Iterator<Item = &'l Self>) -> impl Iterator<Item = &'l Self> {
+        let mut seen = HashSet::new();
+        layers.filter(move |layer| seen.insert(Arc::as_ptr(&layer.content)))
     }
 
     /// Reads a spec. What Clarion never writes is passed over.

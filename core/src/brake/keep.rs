@@ -23,15 +23,16 @@ pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Wa
     let routers = sessions.map(|(vrf, key, _)| Router::new(vrf, key)).collect();
     let mut held = Held { waiting, routers, of_host: vec![None; hosts.list.len()], ..Held::default() };
     // Most hosts have the same as others from objects for several hosts, and no other sessions from those for them alone.
-    let mut known: HashMap<_, Vec<([Content; 2], Option<usize>)>> = HashMap::new();
+    let mut known: HashMap<_, Vec<([Layer; 2], Option<usize>)>> = HashMap::new();
     for (index, host) in hosts.list.iter().enumerate().filter(|(_, host)| taken.hosts.contains_key(host.name)) {
         let possible: Vec<&Router> = lost.keys().filter(|router| taken.may_have(index, router)).collect();
         let lost = |router: &Router| possible.contains(&router).then(|| lost.get(router)).flatten();
         let mut own = restricted(&before.of_overlay(host.name), lost);
-        let alone = without_routes(own.clone());
+        let sessions = |content: &Content| Layer::new(BTreeSet::new(), content.clone()).without_routes();
+        let alone = sessions(&own);
         own.retain_routes(|prefix| taken.is_live(prefix, &BTreeSet::from([index]), &BTreeSet::new()));
         let own = with_routes(own).and_then(|own| mergeable(own, others, index));
-        let sessions = [alone, own.clone().map(without_routes).unwrap_or_default()];
+        let sessions = [alone, own.as_ref().map(sessions).unwrap_or_default()];
         let layers = before.shared_of(host.name);
         let daemons: Vec<_> = host.nodes.iter().map(|node| failure_of(world, &node.meta.name)).collect();
         let set = others.of(index).map(|(set, _)| set);
@@ -40,9 +41,8 @@ pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Wa
             Some((_, shared)) => *shared,
             None => {
                 let [alone, own] = &sessions;
-                let alone = Layer::new(BTreeSet::new(), alone.clone());
-                let layers: Vec<&Layer> = layers.into_iter().chain([&alone]).collect();
-                let content = mergeable(carrying(restricted(&layers, lost), own), others, index);
+                let layers: Vec<&Layer> = layers.into_iter().chain([alone]).collect();
+                let content = mergeable(carrying(restricted(&layers, lost), &own.content), others, index);
                 let shared =
                     content.and_then(|content| usable(content, world, host)).map(|content| held.place_of(content));
                 alike.push((sessions, shared));
@@ -55,11 +55,6 @@ pub fn keep(taken: &Taken, lost: &BTreeMap<Router, BTreeSet<IpNet>>, waiting: Wa
         held.own.extend(own.map(|own| (index, own)));
     }
     held
-}
-
-fn without_routes(mut content: Content) -> Content {
-    content.retain_routes(|_| false);
-    content
 }
 
 /// What is said, if anything is announced in it.

@@ -73,10 +73,8 @@ pub struct Announced<'l>(HashMap<Router, Vec<&'l BTreeMap<IpNet, Attributes>>>);
 
 impl<'l> Announced<'l> {
     pub fn new(layers: impl Iterator<Item = &'l Layer>) -> Self {
-        let mut seen = HashSet::new();
-        let contents = layers.map(|layer| &layer.content).filter(|content| seen.insert(Arc::as_ptr(content)));
         let mut by_router: HashMap<Router, Vec<_>> = HashMap::new();
-        for (vrf, key, session) in contents.flat_map(|content| content.sessions()) {
+        for (vrf, key, session) in Layer::distinct(layers).flat_map(|layer| layer.content.sessions()) {
             by_router.entry(Router::new(vrf, key)).or_default().push(&session.routes);
         }
         Self(by_router)

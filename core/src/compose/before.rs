@@ -2,7 +2,7 @@
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -37,14 +37,14 @@ impl<'w> Before<'w> {
                 own.push(named.1);
             }
         }
-        Self { by_host, all: once(shared.into_iter().chain(own)) }
+        Self { by_host, all: Layer::distinct(shared.into_iter().chain(own)).collect() }
     }
 
     /// What is said to one of these hosts: by objects of this name first, then by others for several hosts, then by those for one.
     pub fn of_class<'h>(&self, name: &str, hosts: impl Iterator<Item = &'h str>) -> Vec<&'w Layer> {
         let mut layers: Vec<_> = hosts.flat_map(|host| self.by_host.get(host).into_iter().flatten()).collect();
         layers.sort_by_key(|(other, _)| (part_of(other).whole != name, is_overlay(other), *other));
-        once(layers.into_iter().map(|(_, layer)| *layer))
+        Layer::distinct(layers.into_iter().map(|(_, layer)| *layer)).collect()
     }
 
     /// The layers that select a host and are no overlays, by name.
@@ -66,12 +66,12 @@ impl<'w> Before<'w> {
 
     /// What is said to one of these hosts.
     pub fn of_hosts<'h>(&self, hosts: impl Iterator<Item = &'h str>) -> Vec<&'w Layer> {
-        once(hosts.flat_map(|host| self.of_host(host)))
+        Layer::distinct(hosts.flat_map(|host| self.of_host(host))).collect()
     }
 
     /// Everything that is said, these layers first.
     pub fn all_after(&self, first: &[&'w Layer]) -> Vec<&'w Layer> {
-        once(first.iter().chain(&self.all).copied())
+        Layer::distinct(first.iter().chain(&self.all).copied()).collect()
     }
 
     /// The hosts, told by name and index, by what objects for several hosts tell them.
@@ -99,12 +99,6 @@ pub struct Alike<'w> {
 /// What layers say, by where it stands: layers that say the same have it in common.
 pub fn contents(layers: &[&Layer]) -> Vec<*const Content> {
     layers.iter().map(|layer| Arc::as_ptr(&layer.content)).collect()
-}
-
-/// Of layers that say the same the first.
-fn once<'w>(layers: impl Iterator<Item = &'w Layer>) -> Vec<&'w Layer> {
-    let mut seen = HashSet::new();
-    layers.filter(|layer| seen.insert(Arc::as_ptr(&layer.content))).collect()
 }
 
 fn is_overlay(name: &str) -> bool {

@@ -154,11 +154,14 @@ fn cut(draft: &mut Draft, terms: &Terms, offered: &mut [Group]) -> BTreeSet<IpNe
             let Some(overlay) = draft.overlays.get_mut(host) else { continue };
             let Some(session) = overlay.session_mut(vrf, &key) else { continue };
             session.routes.retain(|prefix, _| {
-                let stays = group.now.contains(prefix) || member.can_have(prefix);
-                if !stays {
-                    held_back.insert(*prefix);
-                } else if !group.now.contains(prefix) {
+                if group.now.contains(prefix) {
+                    return true;
+                }
+                let stays = member.can_have(prefix);
+                if stays {
                     member.take(prefix);
+                } else {
+                    held_back.insert(*prefix);
                 }
                 stays
             });

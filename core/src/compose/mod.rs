@@ -122,19 +122,18 @@ impl<'w> Composer<'w, '_> {
         let mut before_of_all = HashMap::new();
         for index in &class.hosts {
             let (Some(host), Some(routes)) = (self.hosts.get(*index), own.get(index)) else { continue };
-            let retains = has_retained(routes);
-            let (overlay_before, shared_before) = (self.before.of_overlay(host.name), self.before.shared_of(host.name));
-            let said = contents(&shared_before);
+            // Where its endpoints go, the route goes.
+            let before = has_retained(routes);
+            let before = before.then(|| (self.before.of_overlay(host.name), self.before.shared_of(host.name)));
             let mut overlay = Content::default();
             for (number, session) in class.sessions.iter().enumerate() {
                 let Some((peer, agreed)) = session.of(self.config, self.sessions) else { continue };
                 let terms = &agreed.terms;
                 let routes_of = |layers: &[&'w Layer]| Routes::of(layers, &terms.vrf, &terms.key());
-                // Where its endpoints go, the route goes.
-                let own_before = retains.then(|| routes_of(&overlay_before));
-                let all_before = retains.then(|| {
-                    let known = before_of_all.entry((number, said.clone()));
-                    &*known.or_insert_with(|| routes_of(&self.before.all_after(&shared_before)))
+                let own_before = before.as_ref().map(|(overlay, _)| routes_of(overlay));
+                let all_before = before.as_ref().map(|(_, shared)| {
+                    let known = before_of_all.entry((number, contents(shared)));
+                    &*known.or_insert_with(|| routes_of(&self.before.all_after(shared)))
                 });
                 let before: Vec<&Routes> = own_before.iter().chain(all_before).collect();
                 let offers = self.offers(class, peer, agreed, routes, &before);

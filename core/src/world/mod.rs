@@ -7,7 +7,7 @@ mod service;
 mod shared;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     sync::Arc,
@@ -518,11 +518,10 @@ impl World {
     /// write that is under way has landed.
     #[must_use]
     pub fn announced(&self) -> Announced {
-        let mut seen = HashSet::new();
-        let ours = self.configurations.iter().filter(|c| c.value.ours);
-        let ours = ours.filter(|c| seen.insert(Arc::as_ptr(&c.value.layer.content)));
+        let ours = self.configurations.iter().filter(|c| c.value.ours).map(|c| &c.value.layer);
         let under_way = self.unsettled.iter().filter(|(object, _)| object.kind == Kind::FRRConfiguration);
-        ours.flat_map(|c| c.value.layer.content.addresses())
+        Layer::distinct(ours)
+            .flat_map(|layer| layer.content.addresses())
             .chain(under_way.flat_map(|(_, intent)| intent.addresses.iter().copied()))
             .collect()
     }

@@ -243,16 +243,19 @@ fn an_address_that_its_pool_takes_back_waits_too() {
     assert_eq!(told(&world), [2, 2]);
 }
 
+/// Makes the Service of this number Local, with its endpoints on the node `a`.
+fn local_on_a(world: &mut World, n: usize) {
+    let name = ObjectName::new("ns", format!("s{n:02}"));
+    edit(&mut world.services, &name, |service| service.value.is_local = true);
+    edit(&mut world.endpoint_slices, &name, |slice| {
+        slice.value.endpoints.iter_mut().for_each(|endpoint| endpoint.node = Some("a".into()));
+    });
+}
+
 #[test]
 fn local_services_keep_their_nodes() {
     let mut world = announcing();
-    for n in 0..20 {
-        let name = ObjectName::new("ns", format!("s{n:02}"));
-        edit(&mut world.services, &name, |service| service.value.is_local = true);
-        edit(&mut world.endpoint_slices, &name, |slice| {
-            slice.value.endpoints.iter_mut().for_each(|endpoint| endpoint.node = Some("a".into()));
-        });
-    }
+    (0..20).for_each(|n| local_on_a(&mut world, n));
     settle(&mut world);
     remove(&mut world.advertisements, &ObjectName::cluster("all"));
     settle_watching(&mut world, |world| assert_eq!(told(world), [20, 20]));
@@ -270,13 +273,7 @@ fn local_services_keep_their_nodes() {
 fn what_waits_keeps_a_router_id_that_stands_in_an_object_for_one_node_alone() {
     let mut world = announcing();
     peer(&mut world, with(tor(), "routerID", json!("192.0.2.77")));
-    for n in 0..19 {
-        let name = ObjectName::new("ns", format!("s{n:02}"));
-        edit(&mut world.services, &name, |service| service.value.is_local = true);
-        edit(&mut world.endpoint_slices, &name, |slice| {
-            slice.value.endpoints.iter_mut().for_each(|endpoint| endpoint.node = Some("a".into()));
-        });
-    }
+    (0..19).for_each(|n| local_on_a(&mut world, n));
     settle(&mut world);
     // As while the others let go of the session.
     let ours: Vec<_> = world.configurations.iter().map(|c| (c.meta.name.clone(), c.value.layer.clone())).collect();

@@ -10,13 +10,12 @@ mod window;
 use std::{
     collections::{BTreeMap, HashSet},
     net::IpAddr,
-    sync::Arc,
     time::Duration,
 };
 
 use clarion_core::{
     Event, ServiceStatusWrite, Write,
-    world::{Intent, Kind, ObjectRef, World},
+    world::{Intent, Kind, Layer, ObjectRef, World},
 };
 pub use client::{Writer, with_causes};
 use events::Teller;
@@ -284,9 +283,8 @@ impl Queue {
 /// The addresses that something which waits would announce.
 fn about_to_be_announced(waiting: &Lane) -> HashSet<IpAddr> {
     // In a large cluster many say the same.
-    let mut seen = HashSet::new();
-    let contents = waiting.iter().filter_map(Write::layer).map(|layer| &layer.content);
-    contents.filter(|content| seen.insert(Arc::as_ptr(content))).flat_map(|content| content.addresses()).collect()
+    let layers = Layer::distinct(waiting.iter().filter_map(Write::layer));
+    layers.flat_map(|layer| layer.content.addresses()).collect()
 }
 
 /// Whether a write gives none of these addresses: they are announced for somebody who had them, and is gone.

@@ -104,7 +104,7 @@ pub fn find(world: &World, given: &BTreeSet<ObjectName>) -> Vec<Conflict> {
     let is_given = |object: &&Object<Configuration>| given.contains(&object.meta.name);
     let (mut conflicts, mut sound) = (Vec::new(), BTreeSet::new());
     for object in frr::read_by_daemons(world).filter(is_given) {
-        let selector = admit::selects(object.value.spec(), &BTreeMap::new());
+        let selector = Selecting::of(object);
         let merged = admit::merge([frr::named(object)]);
         match (selector, merged) {
             (Err(error), _) => conflicts.push(Conflict::of_selector(&object.meta.name, &error)),

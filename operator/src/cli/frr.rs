@@ -86,20 +86,20 @@ pub fn alone(object: &Object<Configuration>) -> Option<NodeConfig> {
 
 /// Why daemons can't merge what selects their nodes, and which nodes.
 pub fn refusals(world: &World) -> BTreeMap<String, BTreeSet<&str>> {
-    let all = match all_selecting(world) {
-        Ok(all) => all,
-        Err(error) => {
-            let nodes: BTreeSet<&str> = world.nodes.iter().map(|node| node.meta.name.name.as_str()).collect();
-            return (!nodes.is_empty()).then(|| (error.to_string(), nodes)).into_iter().collect();
-        }
-    };
+    let all = all_selecting(world);
     // Nodes that the same objects select have the same outcome.
     let mut alike: BTreeMap<Vec<&ObjectName>, BTreeSet<&str>> = BTreeMap::new();
     let mut refusals = BTreeMap::new();
     for node in world.nodes.iter() {
-        let selected = all.iter().filter(|selecting| selecting.selects(node));
-        let names = selected.map(|selecting| &selecting.object.meta.name).collect();
-        alike.entry(names).or_default().insert(node.meta.name.name.as_str());
+        let name = node.meta.name.name.as_str();
+        match &all {
+            Ok(all) => {
+                let selected = all.iter().filter(|selecting| selecting.selects(node));
+                let names = selected.map(|selecting| &selecting.object.meta.name).collect();
+                alike.entry(names).or_default().insert(name);
+            }
+            Err(error) => drop(refusals.entry(error.to_string()).or_insert_with(BTreeSet::new).insert(name)),
+        }
     }
     for (names, nodes) in alike {
         let objects = names.into_iter().filter_map(|name| world.configurations.get(name));
