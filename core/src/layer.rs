@@ -65,8 +65,8 @@ pub struct Session {
     pub bfd_profile: Option<String>,
     /// Next hops.
     pub next_hop: Option<NextHop>,
-    /// What is announced.
-    pub routes: BTreeMap<IpNet, Attributes>,
+    /// What is announced. Routes with the same attributes share them: there are few of these, and many routes.
+    pub routes: BTreeMap<IpNet, Arc<Attributes>>,
 }
 
 /// Path attributes of a route.
@@ -159,7 +159,7 @@ impl Content {
     }
 
     /// Adds routes to a session, which is made where there is none, with its router.
-    pub fn add(&mut self, vrf: &str, asn: i64, neighbor: &Neighbor, routes: BTreeMap<IpNet, Attributes>) {
+    pub fn add(&mut self, vrf: &str, asn: i64, neighbor: &Neighbor, routes: BTreeMap<IpNet, Arc<Attributes>>) {
         let router = self.routers.entry(vrf.to_owned()).or_insert_with(|| Router::new(asn));
         let session = Session::new(neighbor.clone());
         router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
@@ -315,7 +315,7 @@ impl Layer {
                 neighbor: session.neighbor.clone(),
                 bfd_profile: session.bfd_profile.clone(),
                 next_hop: session.next_hop.clone(),
-                routes: routes.map(|(prefix, route)| (*prefix, route.clone())).collect(),
+                routes: routes.map(|(prefix, route)| (*prefix, Arc::clone(route))).collect(),
             }
         };
         let routers = self.content.routers.iter().map(|(vrf, router)| {
@@ -444,5 +444,18 @@ fn session(neighbor: &Neighbor, prefixes: &[String]) -> Session {
             }
         }
     }
-    Session { neighbor: compared, bfd_profile, next_hop: advertise.next_hop, routes }
+    Session { neighbor: compared, bfd_profile, next_hop: advertise.next_hop, routes: with_shared_attributes(routes) }
+}
+
+fn with_shared_attributes(routes: BTreeMap<IpNet, Attributes>) -> BTreeMap<IpNet, Arc<Attributes>> {
+    let mut known: BTreeSet<Arc<Attributes>> = BTreeSet::new();
+    let mut share = |attributes: Attributes| match known.get(&attributes) {
+        Some(known) => Arc::clone(known),
+        None => {
+            let first = Arc::new(attributes);
+            known.insert(Arc::clone(&first));
+            first
+        }
+    };
+    routes.into_iter().map(|(prefix, attributes)| (prefix, share(attributes))).collect()
 }

@@ -9,7 +9,7 @@ use crate::{
     admit::Named,
     compose::{Before, contents},
     hosts::Host,
-    layer::{Content, Layer, Router as LayerRouter, Session},
+    layer::{Attributes, Content, Layer, Router as LayerRouter, Session},
     others::Others,
     session::is_unusable,
     world::{ObjectName, World},
@@ -103,7 +103,9 @@ fn restricted<'l>(layers: &[&Layer], lost: impl Fn(&Router) -> Option<&'l BTreeS
                 kept.bfd_profiles.insert(name.clone(), profile.clone());
             }
             let routes = session.routes.iter().filter(|(prefix, _)| lost.contains(*prefix));
-            there.routes.extend(routes.map(|(prefix, attributes)| (*prefix, attributes.clone().lasting())));
+            there
+                .routes
+                .extend(routes.map(|(prefix, attributes)| (*prefix, Attributes::clone(attributes).lasting().into())));
         }
     }
     kept

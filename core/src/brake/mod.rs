@@ -13,6 +13,7 @@ mod taken;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -230,7 +231,7 @@ fn same_router<'c>(router: &'c mut LayerRouter, vrf: &str, key: &str) -> Option<
 fn add_missing(session: &mut Session, held: &Session) {
     for (prefix, attributes) in &held.routes {
         if carries(&session.neighbor, Family::of(prefix.addr())) {
-            session.routes.entry(*prefix).or_insert_with(|| attributes.clone());
+            session.routes.entry(*prefix).or_insert_with(|| Arc::clone(attributes));
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn missing(changes: &[Change]) -> Missing {
 }
 
 /// What some layers announce, by router.
-pub struct Announced<'l>(HashMap<Router, Vec<&'l BTreeMap<IpNet, Attributes>>>);
+pub struct Announced<'l>(HashMap<Router, Vec<&'l BTreeMap<IpNet, Arc<Attributes>>>>);
 
 impl<'l> Announced<'l> {
     pub fn new(layers: impl Iterator<Item = &'l Layer>) -> Self {

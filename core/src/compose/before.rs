@@ -107,9 +107,9 @@ fn is_overlay(name: &str) -> bool {
 
 /// The routes of one session, as several layers have them.
 pub struct Routes<'w> {
-    parts: Vec<&'w BTreeMap<IpNet, Attributes>>,
+    parts: Vec<&'w BTreeMap<IpNet, Arc<Attributes>>>,
     /// All of them together, once somebody asks for one and there are many parts.
-    together: OnceCell<foldhash::HashMap<&'w IpNet, &'w Attributes>>,
+    together: OnceCell<foldhash::HashMap<&'w IpNet, &'w Arc<Attributes>>>,
 }
 
 /// A route is looked for in so many parts one by one.
@@ -123,7 +123,7 @@ impl<'w> Routes<'w> {
     }
 
     /// The attributes of a route.
-    pub fn get(&self, prefix: &IpNet) -> Option<&'w Attributes> {
+    pub fn get(&self, prefix: &IpNet) -> Option<&'w Arc<Attributes>> {
         if self.parts.len() <= FEW_PARTS {
             return self.parts.iter().find_map(|routes| routes.get(prefix));
         }
@@ -133,12 +133,12 @@ impl<'w> Routes<'w> {
     }
 
     /// All of them; one that several layers have comes several times.
-    pub fn iter(&self) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'w IpNet, &'w Arc<Attributes>)> {
         self.parts.iter().copied().flatten()
     }
 
     /// Those that cover a prefix, or that it covers. The prefix itself does not count.
-    pub fn relatives(&self, prefix: IpNet) -> impl Iterator<Item = (&'w IpNet, &'w Attributes)> {
+    pub fn relatives(&self, prefix: IpNet) -> impl Iterator<Item = (&'w IpNet, &'w Arc<Attributes>)> {
         self.parts.iter().copied().flat_map(move |routes| relatives(prefix, routes))
     }
 }
@@ -149,7 +149,7 @@ pub fn retained(prefix: IpNet, before: &[&Routes]) -> Option<(IpNet, Attributes)
     let before: Vec<_> = before.iter().filter(|routes| !routes.parts.is_empty()).collect();
     let wider = std::iter::successors(Some(prefix).filter(|_| !before.is_empty()), IpNet::supernet);
     let mut found = wider.filter_map(|prefix| Some((prefix, before.iter().find_map(|routes| routes.get(&prefix))?)));
-    found.next().map(|(prefix, attributes)| (prefix, attributes.clone().lasting()))
+    found.next().map(|(prefix, attributes)| (prefix, Attributes::clone(attributes).lasting()))
 }
 
 /// What is there for prefixes that cover this one, or that it covers. The prefix itself does not count.

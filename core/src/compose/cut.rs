@@ -345,7 +345,7 @@ mod tests {
     fn content(prefixes: u32, communities: u16, sessions: u8) -> Content {
         let mut content = Content::default();
         let communities = (0..communities).map(|n| format!("64512:{n}")).collect();
-        let attributes = Attributes { communities, ..Attributes::default() };
+        let attributes = Arc::new(Attributes { communities, ..Attributes::default() });
         for session in 0..sessions {
             let neighbor = Neighbor { address: Some(format!("192.0.2.{session}")), ..Neighbor::default() };
             let prefix = |n: u32| IpNet::from(IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
@@ -429,7 +429,7 @@ mod tests {
         let prefixes =
             (0..3000_u128).map(|n| IpAddr::from((0x2001_0db8_ffff_ffff_ffff_ffff_0000_0000 + n).to_be_bytes()));
         let communities = (0..10).map(|n| format!("large:4200000000:4200000000:{n}")).collect();
-        let attributes = Attributes { communities, local_pref: Some(100), ..Attributes::default() };
+        let attributes = Arc::new(Attributes { communities, local_pref: Some(100), ..Attributes::default() });
         let routes: BTreeMap<_, _> = prefixes.map(|address| (IpNet::from(address), attributes.clone())).collect();
         let mut content = Content::default();
         for session in 0..20 {

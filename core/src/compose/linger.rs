@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     iter,
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Routes as they are now.
-type Known<'w> = BTreeMap<IpNet, &'w Attributes>;
+type Known<'w> = BTreeMap<IpNet, &'w Arc<Attributes>>;
 
 /// What stays for now on one session of a class.
 #[derive(Default)]
@@ -131,9 +132,9 @@ fn are_related(known: &Routes, draft: &Draft, vrf: &str, key: &str) -> bool {
     })
 }
 
-fn put_back(routes: &mut BTreeMap<IpNet, Attributes>, stay: &Known) {
+fn put_back(routes: &mut BTreeMap<IpNet, Arc<Attributes>>, stay: &Known) {
     for (prefix, attributes) in stay {
-        routes.entry(*prefix).or_insert_with(|| (*attributes).clone());
+        routes.entry(*prefix).or_insert_with(|| Arc::clone(attributes));
     }
 }
 
@@ -143,7 +144,7 @@ fn announces(session: Option<&Session>, prefix: &IpNet) -> bool {
 }
 
 /// The routes that a session is to announce and that are not known yet.
-fn new_on(session: Option<&Session>, is_known: impl Fn(&IpNet) -> bool) -> BTreeMap<IpNet, &Attributes> {
+fn new_on(session: Option<&Session>, is_known: impl Fn(&IpNet) -> bool) -> BTreeMap<IpNet, &Arc<Attributes>> {
     let wanted = session.into_iter().flat_map(|session| &session.routes);
     wanted.filter(|(prefix, _)| !is_known(prefix)).map(|(prefix, attributes)| (*prefix, attributes)).collect()
 }
@@ -155,7 +156,7 @@ fn covers_any(prefix: &IpNet, addresses: &[IpAddr]) -> bool {
 }
 
 /// Whether one of the routes covers this prefix, or is covered by it. The prefix itself does not count.
-fn has_relative(prefix: IpNet, routes: &BTreeMap<IpNet, &Attributes>) -> bool {
+fn has_relative(prefix: IpNet, routes: &BTreeMap<IpNet, &Arc<Attributes>>) -> bool {
     !routes.is_empty() && relatives(prefix, routes).next().is_some()
 }
 
@@ -177,7 +178,7 @@ mod tests {
     #[case("2001:db8::1/128", "2001:db8::/64", true)]
     #[case("0.0.0.1/32", "::/1", false)]
     fn replaced(#[case] prefix: &str, #[case] arriving: &str, #[case] expected: bool) {
-        let attributes = Attributes::default();
+        let attributes = Arc::default();
         let arriving = BTreeMap::from([(arriving.parse().unwrap(), &attributes)]);
         assert_eq!(has_relative(prefix.parse().unwrap(), &arriving), expected);
     }

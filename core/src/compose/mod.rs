@@ -10,7 +10,10 @@ mod cut;
 mod fuse;
 mod linger;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use clarion_api::Timestamp;
 use ipnet::IpNet;
@@ -156,38 +159,40 @@ impl<'w> Composer<'w, '_> {
         agreed: &Agreed,
         routes: &[(&IpNet, &Route)],
         before: &[&Routes],
-    ) -> BTreeMap<IpNet, Attributes> {
+    ) -> BTreeMap<IpNet, Arc<Attributes>> {
         if !class.announces || peer.withdraw_at.is_some_and(|at| at <= self.now) {
             return BTreeMap::new();
         }
         let terms = &agreed.terms;
         let draining = class.draining || peer.withdraw_at.is_some();
+        let offered = |attributes: Attributes| Arc::new(if draining { attributes.draining() } else { attributes });
         let mut offers = Vec::with_capacity(routes.len());
         // Most routes are asked for by the same advertisements.
-        let mut last: Option<(&[Request], Option<Attributes>)> = None;
+        let mut last: Option<(&[Request], Option<Arc<Attributes>>)> = None;
         for (prefix, route) in routes.iter().filter(|(prefix, _)| terms.carries(Family::of(prefix.addr()))) {
             let asked = match last.take().filter(|(requests, _)| *requests == route.requests.as_slice()) {
                 Some((_, asked)) => asked,
-                None => self.asked(class, peer, &route.requests),
+                None => self.asked(class, peer, &route.requests).map(offered),
             };
-            let offer = match &asked {
-                Some(attributes) => Some((**prefix, attributes.clone())),
-                None if route.retained => retained(**prefix, before),
+            offers.extend(match &asked {
+                Some(attributes) => Some((**prefix, Arc::clone(attributes))),
+                None if route.retained => {
+                    retained(**prefix, before).map(|(prefix, attributes)| (prefix, offered(attributes)))
+                }
                 None => None,
-            };
-            offers.extend(offer.map(|(prefix, a)| (prefix, if draining { a.draining() } else { a })));
+            });
             last = Some((&route.requests, asked));
         }
-        let mut offers: BTreeMap<IpNet, Attributes> = offers.into_iter().collect();
+        let mut offers: BTreeMap<IpNet, Arc<Attributes>> = offers.into_iter().collect();
         self.yield_attributes(peer, agreed, &mut offers);
         offers
     }
 
     /// Leaves out what FRRConfigurations of others give another value, and tells of it.
-    fn yield_attributes(&mut self, peer: &Peer, agreed: &Agreed, offers: &mut BTreeMap<IpNet, Attributes>) {
+    fn yield_attributes(&mut self, peer: &Peer, agreed: &Agreed, offers: &mut BTreeMap<IpNet, Arc<Attributes>>) {
         for prefix in agreed.given.keys() {
             let Some(attributes) = offers.get_mut(prefix) else { continue };
-            for Yielded { field, ours, theirs, by } in agreed.yield_attributes(prefix, attributes) {
+            for Yielded { field, ours, theirs, by } in agreed.yield_attributes(prefix, Arc::make_mut(attributes)) {
                 let message = format!(
                     "{field} of {prefix} towards {} is {theirs} in FRRConfiguration {by}, which counts, and {ours} here",
                     peer.name

@@ -1,6 +1,12 @@
 //! What an object says, in single statements that objects can share.
+//!
+//! Of a large cluster there are millions at a time: what they are about is told by numbers, and what they say by where it stands.
 
-use std::{cmp::Ordering, collections::HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
 
 use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
@@ -10,67 +16,71 @@ use crate::layer::{Attributes, Content, Router, Session};
 
 /// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key<'a> {
+pub enum Key {
     /// The AS number of a VRF's router.
-    Asn(Text<'a>),
+    Asn(VrfNumber),
     /// The BGP identifier of a VRF's router.
-    RouterId(Text<'a>),
+    RouterId(VrfNumber),
     /// The compared fields of a session.
-    Neighbor(Text<'a>, Text<'a>),
+    Neighbor(SessionNumber),
     /// The BFD profile of a session. FRR-K8s wants its content in the same object, so the two are one statement.
-    Profile(Text<'a>, Text<'a>),
+    Profile(SessionNumber),
     /// The next hops of a session.
-    NextHop(Text<'a>, Text<'a>),
+    NextHop(SessionNumber),
     /// A route on a session.
-    Route(Text<'a>, Text<'a>, IpNet),
+    Route(SessionNumber, IpNet),
 }
 
-/// A VRF, or the address or interface of a session. All routes of a session have the same, and [`Common`] sees to it that so do
-/// those of all contents: nearly always two are told to be equal by where they stand.
-#[derive(Clone, Copy, Debug, Eq, Hash)]
-pub struct Text<'a>(&'a str);
+/// A VRF, as [`Common`] counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VrfNumber(u32);
 
-impl PartialEq for Text<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0) || self.0 == other.0
-    }
-}
-
-impl Ord for Text<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        if std::ptr::eq(self.0, other.0) { Ordering::Equal } else { self.0.cmp(other.0) }
-    }
-}
-
-impl PartialOrd for Text<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+/// A session of a VRF, in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(u32);
 
 /// What contents have in common, in one place.
 #[derive(Default)]
 pub struct Common<'a> {
-    texts: HashSet<&'a str>,
+    vrfs: Numbered<&'a str>,
+    /// Each with its VRF.
+    sessions: Numbered<(&'a str, &'a str)>,
     /// Shards say the same of their sessions.
-    sessions: HashSet<List<'a>>,
+    lists: HashSet<List<'a>>,
 }
 
 impl<'a> Common<'a> {
-    fn text(&mut self, text: &'a str) -> Text<'a> {
-        let known = self.texts.get(text).copied();
-        Text(known.unwrap_or_else(|| {
-            self.texts.insert(text);
-            text
-        }))
+    fn session_of<'c>(&self, content: &'c mut Content, number: SessionNumber) -> Option<&'c mut Session> {
+        let (vrf, key) = self.sessions.get(number.0)?;
+        content.session_mut(vrf, key)
     }
 
-    fn sessions(&mut self, list: List<'a>) -> List<'a> {
-        let known = self.sessions.get(&list).cloned();
+    fn list(&mut self, list: List<'a>) -> List<'a> {
+        let known = self.lists.get(&list).cloned();
         known.unwrap_or_else(|| {
-            self.sessions.insert(list.clone());
+            self.lists.insert(list.clone());
             list
         })
+    }
+}
+
+/// Things by number, in the order in which they were met.
+#[derive(Default)]
+struct Numbered<T> {
+    all: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T: Copy + Eq + Hash> Numbered<T> {
+    fn number(&mut self, thing: T) -> u32 {
+        *self.numbers.entry(thing).or_insert_with(|| {
+            self.all.push(thing);
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn get(&self, number: u32) -> Option<T> {
+        self.all.get(usize::try_from(number).ok()?).copied()
     }
 }
 
@@ -80,19 +90,21 @@ pub enum Value<'a> {
     /// An AS number.
     Asn(i64),
     /// An identifier.
-    Text(&'a str),
+    RouterId(&'a String),
     /// Fields of a session.
     Neighbor(&'a Neighbor),
     /// Next hops.
     NextHop(&'a NextHop),
     /// Path attributes.
-    Attributes(&'a Attributes),
-    /// A BFD profile: its name, and its content where that is known.
-    Profile(&'a str, Option<&'a BfdProfile>),
+    Attributes(&'a Arc<Attributes>),
+    /// A BFD profile.
+    Profile(&'a BfdProfile),
+    /// The name of a BFD profile that is not known.
+    UnknownProfile(&'a String),
 }
 
 /// A statement.
-pub type Fact<'a> = (Key<'a>, Value<'a>);
+pub type Fact<'a> = (Key, Value<'a>);
 
 /// Everything that an object says. Shards of the same sessions differ in their routes alone, and say of the sessions the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,35 +118,31 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Takes a content apart.
     pub fn of(content: &'a Content, common: &mut Common<'a>) -> Self {
-        let routers: Vec<(Text, &Router)> =
-            content.routers.iter().map(|(vrf, router)| (common.text(vrf), router)).collect();
-        let mut sessions: Vec<(Text, Text, &Session)> = Vec::new();
-        for (vrf, router) in &routers {
-            sessions.extend(router.sessions.iter().map(|(key, session)| (*vrf, common.text(key), session)));
+        let (mut facts, mut sessions) = (Vec::new(), Vec::new());
+        for (vrf, router) in &content.routers {
+            let number = VrfNumber(common.vrfs.number(vrf));
+            facts.push((Key::Asn(number), Value::Asn(router.asn)));
+            facts.extend(router.id.as_ref().map(|id| (Key::RouterId(number), Value::RouterId(id))));
+            for (key, session) in &router.sessions {
+                sessions.push((SessionNumber(common.sessions.number((vrf, key))), session));
+            }
         }
-        let routers = || routers.iter().copied();
-        let sessions = || sessions.iter().copied();
-        // One kind after the other, as the keys are ordered.
-        let mut facts: Vec<Fact> = routers().map(|(vrf, router)| (Key::Asn(vrf), Value::Asn(router.asn))).collect();
-        facts
-            .extend(routers().filter_map(|(vrf, router)| Some((Key::RouterId(vrf), Value::Text(router.id.as_ref()?)))));
-        facts.extend(
-            sessions().map(|(vrf, key, session)| (Key::Neighbor(vrf, key), Value::Neighbor(&session.neighbor))),
-        );
-        facts.extend(sessions().filter_map(|(vrf, key, session)| {
-            let profile = session.bfd_profile.as_ref()?;
-            Some((Key::Profile(vrf, key), Value::Profile(profile, content.bfd_profiles.get(profile))))
-        }));
-        facts.extend(sessions().filter_map(|(vrf, key, session)| {
-            Some((Key::NextHop(vrf, key), Value::NextHop(session.next_hop.as_ref()?)))
-        }));
-        let routes: Vec<Fact> = sessions()
-            .flat_map(|(vrf, key, session)| {
-                let routes = session.routes.iter();
-                routes.map(move |(prefix, a)| (Key::Route(vrf, key, *prefix), Value::Attributes(a)))
-            })
-            .collect();
-        Self { sessions: common.sessions(facts.into()), routes: routes.into() }
+        sessions.sort_unstable_by_key(|(number, _)| *number);
+        for (number, session) in &sessions {
+            facts.push((Key::Neighbor(*number), Value::Neighbor(&session.neighbor)));
+            facts.extend(session.bfd_profile.as_ref().map(|name| {
+                let profile = content.bfd_profiles.get(name);
+                (Key::Profile(*number), profile.map_or(Value::UnknownProfile(name), Value::Profile))
+            }));
+            facts.extend(session.next_hop.as_ref().map(|hop| (Key::NextHop(*number), Value::NextHop(hop))));
+        }
+        facts.sort_unstable_by_key(|(key, _)| *key);
+        let mut routes = Vec::with_capacity(sessions.iter().map(|(_, session)| session.routes.len()).sum());
+        for (number, session) in sessions {
+            let all = session.routes.iter();
+            routes.extend(all.map(|(prefix, attributes)| (Key::Route(number, *prefix), Value::Attributes(attributes))));
+        }
+        Self { sessions: common.list(facts.into()), routes: routes.into() }
     }
 
     /// Both lists.
@@ -172,59 +180,66 @@ impl<'a> Facts<'a> {
     }
 
     /// Puts a content together. A statement about a session that has no [`Key::Neighbor`] is dropped: it can't be written.
-    pub fn content(&self) -> Content {
+    pub fn content(&self, common: &Common<'a>) -> Content {
         let mut content = Content::default();
         // The keys' order brings routers before their sessions, and sessions before what belongs to them.
         for (key, value) in self.sessions.iter() {
             match (*key, *value) {
                 (Key::Asn(vrf), Value::Asn(asn)) => {
-                    content.routers.insert(vrf.0.to_owned(), Router::new(asn));
+                    let vrf = common.vrfs.get(vrf.0);
+                    content.routers.extend(vrf.map(|vrf| (vrf.to_owned(), Router::new(asn))));
                 }
-                (Key::RouterId(vrf), Value::Text(id)) => {
-                    if let Some(router) = content.routers.get_mut(vrf.0) {
-                        router.id = Some(id.to_owned());
+                (Key::RouterId(vrf), Value::RouterId(id)) => {
+                    let router = common.vrfs.get(vrf.0).and_then(|vrf| content.routers.get_mut(vrf));
+                    router.into_iter().for_each(|router| router.id = Some(id.clone()));
+                }
+                (Key::Neighbor(session), Value::Neighbor(neighbor)) => {
+                    if let Some((vrf, key)) = common.sessions.get(session.0)
+                        && let Some(router) = content.routers.get_mut(vrf)
+                    {
+                        router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
                     }
                 }
-                (Key::Neighbor(vrf, key), Value::Neighbor(neighbor)) => {
-                    if let Some(router) = content.routers.get_mut(vrf.0) {
-                        router.sessions.insert(key.0.to_owned(), Session::new(neighbor.clone()));
+                (Key::Profile(session), Value::Profile(profile)) => {
+                    if let Some(session) = common.session_of(&mut content, session) {
+                        session.bfd_profile = Some(profile.name.clone());
+                        content.bfd_profiles.insert(profile.name.clone(), profile.clone());
                     }
                 }
-                (Key::Profile(vrf, key), Value::Profile(name, profile)) => {
-                    if let Some(session) = content.session_mut(vrf.0, key.0) {
-                        session.bfd_profile = Some(name.to_owned());
-                        content.bfd_profiles.extend(profile.map(|profile| (name.to_owned(), profile.clone())));
+                (Key::Profile(session), Value::UnknownProfile(name)) => {
+                    if let Some(session) = common.session_of(&mut content, session) {
+                        session.bfd_profile = Some(name.clone());
                     }
                 }
-                (Key::NextHop(vrf, key), Value::NextHop(next_hop)) => {
-                    if let Some(session) = content.session_mut(vrf.0, key.0) {
+                (Key::NextHop(session), Value::NextHop(next_hop)) => {
+                    if let Some(session) = common.session_of(&mut content, session) {
                         session.next_hop = Some(next_hop.clone());
                     }
                 }
                 _ => {}
             }
         }
-        for routes in self.routes.as_slice().chunk_by(|(a, _), (b, _)| a.route_of() == b.route_of()) {
-            let of = routes.first().and_then(|(key, _)| key.route_of());
-            let Some(session) = of.and_then(|(vrf, key)| content.session_mut(vrf.0, key.0)) else { continue };
-            session.routes = routes.iter().filter_map(route).collect();
+        for routes in self.routes.as_slice().chunk_by(|(a, _), (b, _)| a.session() == b.session()) {
+            let number = routes.first().and_then(|(key, _)| key.session());
+            let session = number.and_then(|number| common.session_of(&mut content, number));
+            session.into_iter().for_each(|session| session.routes = routes.iter().filter_map(route).collect());
         }
         content
     }
 }
 
-fn route(fact: &Fact) -> Option<(IpNet, Attributes)> {
+fn route(fact: &Fact) -> Option<(IpNet, Arc<Attributes>)> {
     match *fact {
-        (Key::Route(_, _, prefix), Value::Attributes(attributes)) => Some((prefix, attributes.clone())),
+        (Key::Route(_, prefix), Value::Attributes(attributes)) => Some((prefix, Arc::clone(attributes))),
         _ => None,
     }
 }
 
-impl<'a> Key<'a> {
+impl Key {
     /// The session, if this is a route.
-    fn route_of(&self) -> Option<(Text<'a>, Text<'a>)> {
+    fn session(&self) -> Option<SessionNumber> {
         match *self {
-            Key::Route(vrf, key, _) => Some((vrf, key)),
+            Self::Route(session, _) => Some(session),
             _ => None,
         }
     }

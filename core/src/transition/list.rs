@@ -20,7 +20,7 @@ pub type Id<'a> = Option<*const Vec<Fact<'a>>>;
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// What it is about.
-    pub key: Key<'a>,
+    pub key: Key,
     /// What is to be said.
     pub new: Option<Value<'a>>,
 }
@@ -67,7 +67,7 @@ impl<'a> List<'a> {
     }
 
     /// Both lists side by side.
-    fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key<'a>, Option<Value<'a>>, Option<Value<'a>>)> {
+    fn aligned(&self, other: &Self) -> impl Iterator<Item = (Key, Option<Value<'a>>, Option<Value<'a>>)> {
         let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
         iter::from_fn(move || {
             let order = match (left.peek(), right.peek()) {
@@ -110,7 +110,7 @@ impl<'a> List<'a> {
     }
 
     /// What is said about this.
-    pub fn get(&self, key: &Key<'a>) -> Option<Value<'a>> {
+    pub fn get(&self, key: &Key) -> Option<Value<'a>> {
         let facts = self.0.as_ref()?;
         let (_, value) = facts.get(facts.binary_search_by(|(there, _)| there.cmp(key)).ok()?)?;
         Some(*value)

@@ -52,7 +52,8 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bo
     let mut layers = Writes::new();
     for (name, object) in &writes {
         let layer = (!object.groups.is_empty()).then(|| {
-            let content = contents.entry(object.facts.id()).or_insert_with(|| Arc::new(object.facts.content()));
+            let content =
+                contents.entry(object.facts.id()).or_insert_with(|| Arc::new(object.facts.content(&planner.common)));
             let hosts = hosts.entry(&object.groups).or_insert_with(|| Arc::new(planner.hosts(&object.groups)));
             Layer { hosts: Arc::clone(hosts), content: Arc::clone(content) }
         });
@@ -141,6 +142,7 @@ struct Planner<'a> {
     /// Hosts that the same objects select, now and at the end.
     groups: Vec<BTreeSet<&'a str>>,
     target: State<'a>,
+    common: Common<'a>,
     bounds: Bounds,
     verdicts: Rc<RefCell<Verdicts<'a>>>,
 }
@@ -198,7 +200,7 @@ impl<'a> Planner<'a> {
             }
         }
         let groups = groups.into_values().collect();
-        (Self { groups, target, bounds, verdicts: Rc::default() }, state)
+        (Self { groups, target, common: said.common, bounds, verdicts: Rc::default() }, state)
     }
 
     /// The contents that are wanted, by what they say.

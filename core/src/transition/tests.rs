@@ -44,7 +44,7 @@ fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
     let mut session = Session::new(neighbor);
     for (n, local_pref) in wish.routes.iter().filter(|(n, _)| part(**n)) {
         let attributes = Attributes { local_pref: local_pref.map(i64::from), ..Attributes::default() };
-        session.routes.insert(format!("10.0.0.{n}/32").parse().unwrap(), attributes);
+        session.routes.insert(format!("10.0.0.{n}/32").parse().unwrap(), attributes.into());
     }
     let profiles = wish.bfd.map(|bfd| BfdProfile {
         name: format!("p{bfd}"),

@@ -46,7 +46,7 @@ struct Speaking<'a> {
 pub struct Verdicts<'a> {
     lists: foldhash::HashMap<Id<'a>, List<'a>>,
     /// Of something that lists speak of: those that do.
-    speaking: foldhash::HashMap<Key<'a>, Speaking<'a>>,
+    speaking: foldhash::HashMap<Key, Speaking<'a>>,
     steps: HashMap<[Id<'a>; 2], Rc<Step<'a>>>,
     known: HashMap<Case<'a>, bool>,
 }

@@ -123,7 +123,7 @@ mod tests {
                 let prefix = if is_v4 { format!("10.0.0.{n}/32") } else { format!("2001:db8:1::{n}/128") };
                 let communities = has_community.then(|| "64512:1".to_owned()).into_iter().collect();
                 let attributes = Attributes { local_pref, communities, ..Attributes::default() };
-                session.routes.insert(prefix.parse().unwrap(), attributes);
+                session.routes.insert(prefix.parse().unwrap(), attributes.into());
             }
             session.routes.retain(|prefix, _| crate::layer::carries(&session.neighbor, Family::of(prefix.addr())));
             session

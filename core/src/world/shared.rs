@@ -84,7 +84,7 @@ mod tests {
         let neighbor = Neighbor { address: Some("192.0.2.1".to_owned()), ..Neighbor::default() };
         let attributes = Attributes { local_pref: Some(local_pref), ..Attributes::default() };
         let mut content = Content::default();
-        content.add("", 1, &neighbor, BTreeMap::from([(prefix.parse().unwrap(), attributes)]));
+        content.add("", 1, &neighbor, BTreeMap::from([(prefix.parse().unwrap(), attributes.into())]));
         Layer::new(BTreeSet::from([host.to_owned()]), content)
     }
 

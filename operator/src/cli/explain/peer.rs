@@ -1,6 +1,9 @@
 //! Which nodes have a session with a peer, on which terms, and what is offered to it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use clap::Args;
 use clarion_api::RouterPeerSpec;
@@ -137,10 +140,10 @@ fn overrides(spec: &RouterPeerSpec) -> Vec<OverrideRow> {
 }
 
 /// What Clarion's FRRConfigurations offer on a node, each of them.
-type Offered<'w> = Vec<&'w BTreeMap<IpNet, Attributes>>;
+type Offered<'w> = Vec<&'w BTreeMap<IpNet, Arc<Attributes>>>;
 
 /// How many prefixes are offered, by however many objects.
-fn distinct(offered: &[&BTreeMap<IpNet, Attributes>]) -> usize {
+fn distinct(offered: &[&BTreeMap<IpNet, Arc<Attributes>>]) -> usize {
     offered.iter().flat_map(|routes| routes.keys()).collect::<HashSet<_>>().len()
 }
 
@@ -240,9 +243,8 @@ mod tests {
     #[case(&["", "1", "1"], 1)]
     fn a_prefix_that_several_offer_counts_once(#[case] offered: &[&str], #[case] expected: usize) {
         let prefix = |last: &str| format!("10.0.0.{last}/32").parse().unwrap();
-        let routes =
-            |lasts: &&str| lasts.split_whitespace().map(|last| (prefix(last), Attributes::default())).collect();
-        let offered: Vec<BTreeMap<IpNet, Attributes>> = offered.iter().map(routes).collect();
+        let routes = |lasts: &&str| lasts.split_whitespace().map(|last| (prefix(last), Arc::default())).collect();
+        let offered: Vec<BTreeMap<IpNet, Arc<Attributes>>> = offered.iter().map(routes).collect();
         assert_eq!(distinct(&offered.iter().collect::<Vec<_>>()), expected);
     }
 }
