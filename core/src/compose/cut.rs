@@ -24,7 +24,8 @@ use crate::{
 /// With more cells the objects together would be what neither etcd nor the daemons take, which watch all of them. Up to twice
 /// [`Bounds::cell_load`] for each of so many, writes become slower instead.
 const CELLS_MAX: usize = 64;
-const SHARDS_MAX: usize = 1024;
+/// The most shards that a content is cut into.
+pub const SHARDS_MAX: usize = 1024;
 
 /// How large objects become before they are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

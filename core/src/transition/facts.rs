@@ -12,7 +12,10 @@ use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
 
 use super::list::{Id, List};
-use crate::layer::{Attributes, Content, Router, Session};
+use crate::{
+    hash::hash_of_prefix,
+    layer::{Attributes, Content, Router, Session},
+};
 
 /// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,6 +239,15 @@ fn route(fact: &Fact) -> Option<(IpNet, Arc<Attributes>)> {
 }
 
 impl Key {
+    /// A number of which the last bits tell, roughly, what this is about.
+    pub fn topic(&self) -> u64 {
+        match *self {
+            Self::Asn(vrf) | Self::RouterId(vrf) => vrf.0.into(),
+            Self::Neighbor(session) | Self::Profile(session) | Self::NextHop(session) => session.0.into(),
+            Self::Route(_, prefix) => hash_of_prefix(&prefix),
+        }
+    }
+
     /// The session, if this is a route.
     fn session(&self) -> Option<SessionNumber> {
         match *self {

@@ -7,14 +7,24 @@ use std::{
     rc::Rc,
 };
 
-use super::facts::{Fact, Key, Value};
+use super::{
+    facts::{Fact, Key, Value},
+    topics::Topics,
+};
 
 /// Statements about different things, in their order. A copy is the same list.
 #[derive(Clone, Debug, Default)]
-pub struct List<'a>(Option<Rc<Vec<Fact<'a>>>>);
+pub struct List<'a>(Option<Rc<Statements<'a>>>);
+
+/// What a list holds.
+#[derive(Debug)]
+pub struct Statements<'a> {
+    facts: Vec<Fact<'a>>,
+    topics: Topics,
+}
 
 /// What tells lists from each other without reading them, as long as they live.
-pub type Id<'a> = Option<*const Vec<Fact<'a>>>;
+pub type Id<'a> = Option<*const Statements<'a>>;
 
 /// A statement that is made, changed or left out.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +92,28 @@ impl<'a> List<'a> {
         })
     }
 
+    /// Whether something is said of anything that is spoken of there too, and it is something else.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        if self.id() == other.id() {
+            return false;
+        }
+        let (few, many) = if self.len() < other.len() { (self, other) } else { (other, self) };
+        if many.is_searched_for(few.len()) {
+            return few.iter().any(|(key, here)| many.get(key).is_some_and(|there| there != *here));
+        }
+        few.aligned(many).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
+    }
+
+    /// Whether anything may be said here of these topics.
+    pub fn concerns(&self, topics: &Topics) -> bool {
+        self.topics().is_some_and(|own| own.meet(topics))
+    }
+
+    /// What the statements are about; `None` if there are none.
+    pub fn topics(&self) -> Option<&Topics> {
+        self.0.as_ref().map(|statements| &statements.topics)
+    }
+
     /// Hands on what is said here about each of the changes, which are in their order, and what there is beside it.
     pub fn of_changes<T>(
         &self,
@@ -90,8 +122,7 @@ impl<'a> List<'a> {
         mut hand_on: impl FnMut(&mut T, &Change<'a>, Value<'a>),
     ) {
         let mut both = changes.iter().zip(beside);
-        // Reading a list costs about as much as looking for a sixteenth of its keys.
-        if changes.len() < self.len() / 16 {
+        if self.is_searched_for(changes.len()) {
             both.for_each(|(change, beside)| {
                 if let Some(value) = self.get(&change.key) {
                     hand_on(beside, change, value);
@@ -109,9 +140,14 @@ impl<'a> List<'a> {
         });
     }
 
+    /// Whether so many keys are looked for one by one: reading a list costs about as much as looking for a sixteenth of its keys.
+    fn is_searched_for(&self, keys: usize) -> bool {
+        keys < self.len() / 16
+    }
+
     /// What is said about this.
     pub fn get(&self, key: &Key) -> Option<Value<'a>> {
-        let facts = self.0.as_ref()?;
+        let facts = self.as_slice();
         let (_, value) = facts.get(facts.binary_search_by(|(there, _)| there.cmp(key)).ok()?)?;
         Some(*value)
     }
@@ -123,7 +159,7 @@ impl<'a> List<'a> {
 
     /// The same.
     pub fn as_slice(&self) -> &[Fact<'a>] {
-        self.0.as_ref().map_or(&[], |facts| facts)
+        self.0.as_ref().map_or(&[], |statements| &statements.facts)
     }
 
     /// How many there are.
@@ -145,7 +181,11 @@ impl<'a> List<'a> {
 impl<'a> From<Vec<Fact<'a>>> for List<'a> {
     /// From statements in their order.
     fn from(facts: Vec<Fact<'a>>) -> Self {
-        Self(Some(facts).filter(|facts| !facts.is_empty()).map(Rc::new))
+        let statements = |facts: Vec<Fact<'a>>| {
+            let topics = facts.iter().map(|(key, _)| key).collect();
+            Rc::new(Statements { facts, topics })
+        };
+        Self(Some(facts).filter(|facts| !facts.is_empty()).map(statements))
     }
 }
 

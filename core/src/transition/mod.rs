@@ -11,6 +11,7 @@
 
 mod facts;
 mod list;
+mod topics;
 mod verdict;
 mod view;
 

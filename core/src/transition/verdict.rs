@@ -1,135 +1,105 @@
 //! Whether an object can change what it says beside what others say: found out once for all groups alike.
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    facts::{Facts, Key, Value},
     list::{Change, Id, List},
+    topics::Topics,
 };
 
 /// A change of what one object says of sessions, or of routes.
 pub struct Step<'a> {
     pair: [Id<'a>; 2],
     changes: Vec<Change<'a>>,
-    /// The lists that speak of something that changes.
-    related: HashSet<Id<'a>>,
+    /// What changes.
+    topics: Topics,
 }
 
 impl<'a> Step<'a> {
-    /// Whether one of the lists speaks of something that changes.
-    pub fn concerns(&self, lists: &[Id<'a>; 3]) -> bool {
-        lists.iter().any(|list| self.related.contains(list))
+    /// Whether one of the lists may speak of something that changes.
+    pub fn concerns(&self, lists: [&List<'a>; 3]) -> bool {
+        lists.iter().any(|list| list.concerns(&self.topics))
     }
 }
 
 /// What an object says now, after the writes that were chosen, and in the end; and whether it is the one that changes.
-pub type Beside<'a> = (bool, [Id<'a>; 3]);
+pub type Beside<'a, 'l> = (bool, [&'l List<'a>; 3]);
 
 /// What the verdict on a change depends on: what the object says before and after, whether the group is broken, and what its
 /// objects say.
-type Case<'a> = ([Id<'a>; 2], bool, Vec<Beside<'a>>);
+type Case<'a> = ([Id<'a>; 2], bool, Vec<(bool, [Id<'a>; 3])>);
 
-/// The lists that speak of something.
-struct Speaking<'a> {
-    lists: Vec<Id<'a>>,
-    /// What the first of them says.
-    first: Value<'a>,
-    /// Another says something else.
-    differ: bool,
-}
-
-/// All lists that were looked at, and what was found out about them. None goes away meanwhile, so none has the [`Id`] of another.
+/// What was found out about lists.
 #[derive(Default)]
 pub struct Verdicts<'a> {
-    lists: foldhash::HashMap<Id<'a>, List<'a>>,
-    /// Of something that lists speak of: those that do.
-    speaking: foldhash::HashMap<Key, Speaking<'a>>,
     steps: HashMap<[Id<'a>; 2], Rc<Step<'a>>>,
-    known: HashMap<Case<'a>, bool>,
+    safe: HashMap<Case<'a>, bool>,
+    /// Of two lists, whether one says something else of anything than the other.
+    contradictory: HashMap<[Id<'a>; 2], bool>,
+    /// All of these lists: none may go away, and another have its [`Id`].
+    lists: HashMap<Id<'a>, List<'a>>,
 }
 
 impl<'a> Verdicts<'a> {
-    /// Takes into account what an object says.
-    pub fn note(&mut self, facts: &Facts<'a>) {
-        facts.lists().into_iter().for_each(|list| self.note_list(list));
-    }
-
-    fn note_list(&mut self, list: &List<'a>) {
-        let id = list.id();
-        if id.is_none() || self.lists.contains_key(&id) {
-            return;
-        }
-        self.lists.insert(id, list.clone());
-        for (key, value) in list.iter() {
-            let alone = || Speaking { lists: Vec::new(), first: *value, differ: false };
-            let speaking = self.speaking.entry(*key).or_insert_with(alone);
-            speaking.differ |= speaking.first != *value;
-            speaking.lists.push(id);
-        }
-        // It may be related to each of them.
-        self.steps.clear();
+    fn keep(&mut self, lists: &[&List<'a>]) {
+        self.lists.extend(lists.iter().map(|list| (list.id(), (*list).clone())));
     }
 
     /// The change from one list to another.
     pub fn step(&mut self, old: &List<'a>, new: &List<'a>) -> Rc<Step<'a>> {
-        self.note_list(old);
-        self.note_list(new);
-        let Self { steps, speaking, .. } = self;
         let pair = [old.id(), new.id()];
-        let step = steps.entry(pair).or_insert_with(|| {
-            let changes = old.changes(new);
-            let related = changes.iter().filter_map(|change| speaking.get(&change.key));
-            let related = related.flat_map(|speaking| &speaking.lists).copied().collect();
-            Rc::new(Step { pair, changes, related })
-        });
-        Rc::clone(step)
+        if let Some(step) = self.steps.get(&pair) {
+            return Rc::clone(step);
+        }
+        let changes = old.changes(new);
+        let topics = changes.iter().map(|change| &change.key).collect();
+        let step = Rc::new(Step { pair, changes, topics });
+        self.steps.insert(pair, Rc::clone(&step));
+        self.keep(&[old, new]);
+        step
     }
 
-    /// Of the lists those that say something else of something than another of them: each with numbers of disputes and of the sides
-    /// that it takes in them. Where nothing changes but what there is, as when Services come and go, there are none, however many
-    /// lists there are.
-    pub fn disputes(&self, among: &HashSet<Id<'a>>) -> HashMap<Id<'a>, Vec<(usize, usize)>> {
-        let mut disputes: HashMap<Id, Vec<(usize, usize)>> = HashMap::new();
-        // Lists that differ in one thing mostly differ in many, and in the same way.
-        let mut seen = HashSet::new();
-        for (key, speaking) in self.speaking.iter().filter(|(_, speaking)| speaking.differ) {
-            let lists = speaking.lists.iter().filter(|id| among.contains(*id));
-            let mut values: Vec<Value> = Vec::new();
-            let mut sides: Vec<(Id, usize)> = Vec::new();
-            for (id, value) in lists.filter_map(|id| Some((*id, self.lists.get(id)?.get(key)?))) {
-                let side = values.iter().position(|known| *known == value).unwrap_or_else(|| {
-                    values.push(value);
-                    values.len() - 1
-                });
-                sides.push((id, side));
-            }
-            if values.len() < 2 || seen.contains(&sides) {
-                continue;
-            }
-            let number = seen.len();
-            sides.iter().for_each(|(id, side)| disputes.entry(*id).or_default().push((number, *side)));
-            seen.insert(sides);
+    /// Whether one of the lists says something else of anything than another.
+    pub fn contradict<'l>(&mut self, lists: impl Iterator<Item = &'l List<'a>>) -> bool
+    where
+        'a: 'l,
+    {
+        let mut lists: Vec<(&List, &Topics)> = lists.filter_map(|list| Some((list, list.topics()?))).collect();
+        lists.sort_unstable_by_key(|(list, _)| list.id());
+        lists.dedup_by_key(|(list, _)| list.id());
+        let mut before = Topics::default();
+        lists.iter().enumerate().any(|(number, (list, topics))| {
+            let may_be = topics.meet(&before);
+            before.add(topics);
+            let related = lists.iter().take(number).filter(|(_, others)| may_be && topics.meet(others));
+            related.map(|(other, _)| *other).any(|other| self.are_contradictory(other, list))
+        })
+    }
+
+    fn are_contradictory(&mut self, one: &List<'a>, other: &List<'a>) -> bool {
+        let pair = [one.id(), other.id()];
+        if let Some(known) = self.contradictory.get(&pair) {
+            return *known;
         }
-        disputes
+        let found = one.contradicts(other);
+        self.contradictory.insert(pair, found);
+        self.keep(&[one, other]);
+        found
     }
 
     /// Whether everything can change at once beside what the objects of a group say.
-    pub fn is_safe(&mut self, step: &Step<'a>, mut beside: Vec<Beside<'a>>, broken: bool) -> bool {
+    pub fn is_safe(&mut self, step: &Step<'a>, mut beside: Vec<Beside<'a, '_>>, broken: bool) -> bool {
         // What several others say alike counts as if one said it.
-        beside.sort_unstable();
-        beside.dedup();
-        let Self { lists, known, .. } = self;
-        let case = (step.pair, broken, beside);
-        if let Some(verdict) = known.get(&case) {
+        beside.sort_unstable_by_key(|(own, lists)| (*own, lists.map(List::id)));
+        beside.dedup_by_key(|(own, lists)| (*own, lists.map(List::id)));
+        let ids = beside.iter().map(|(own, lists)| (*own, lists.map(List::id)));
+        let case = (step.pair, broken, ids.collect());
+        if let Some(verdict) = self.safe.get(&case) {
             return *verdict;
         }
-        let nothing = List::default();
-        let objects = case.2.iter().map(|(own, ids)| (*own, ids.map(|id| lists.get(&id).unwrap_or(&nothing))));
-        let verdict = are_safe(&step.changes, objects, broken);
-        known.insert(case, verdict);
+        let verdict = are_safe(&step.changes, beside.iter().copied(), broken);
+        beside.iter().for_each(|(_, lists)| self.keep(lists));
+        self.safe.insert(case, verdict);
         verdict
     }
 }

@@ -5,14 +5,14 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use super::{
     Name, Object, State,
     facts::Facts,
-    list::{Id, List},
+    list::List,
     verdict::{Step, Verdicts},
 };
 
@@ -29,9 +29,9 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// The same, of sessions and of routes.
-    fn ids(&self) -> [[Id<'a>; 3]; 2] {
+    fn lists(&self) -> [[&List<'a>; 3]; 2] {
         let all = [&self.old, &self.new, &self.wanted];
-        [all.map(|facts| facts.sessions.id()), all.map(|facts| facts.routes.id())]
+        [all.map(|facts| &facts.sessions), all.map(|facts| &facts.routes)]
     }
 }
 
@@ -59,7 +59,6 @@ impl<'a> View<'a> {
     ) -> Self {
         let mut rows: Vec<Rows> = (0..groups).map(|_| Rows::new()).collect();
         let mut row_of = |object: &Object<'a>, name: &Name, set: fn(&mut Row<'a>, &Facts<'a>)| {
-            verdicts.borrow_mut().note(&object.facts);
             for group in &object.groups {
                 if let Some(rows) = rows.get_mut(*group) {
                     set(rows.entry(Rc::clone(name)).or_default(), &object.facts);
@@ -78,15 +77,13 @@ impl<'a> View<'a> {
     }
 
     fn contradictions(&self, suspects: impl Iterator<Item = usize>) -> BTreeSet<usize> {
-        let suspects: Vec<usize> = suspects.collect();
-        let lists = |group: &usize| self.rows(*group).flat_map(|(_, row)| row.old.lists()).map(List::id);
-        let disputes = self.verdicts.borrow().disputes(&suspects.iter().flat_map(lists).collect());
-        let is_broken = |group: &usize| {
-            let mut sides = HashMap::new();
-            let mut taken = lists(group).filter_map(|list| disputes.get(&list)).flatten();
-            taken.any(|(dispute, side)| *sides.entry(*dispute).or_insert(*side) != *side)
+        let mut verdicts = self.verdicts.borrow_mut();
+        let mut is_broken = |group: &usize| {
+            let facts = || self.rows(*group).map(|(_, row)| &row.old);
+            verdicts.contradict(facts().map(|facts| &facts.sessions))
+                || verdicts.contradict(facts().map(|facts| &facts.routes))
         };
-        suspects.into_iter().filter(is_broken).collect()
+        suspects.filter(|group| is_broken(group)).collect()
     }
 
     fn rows(&self, group: usize) -> impl Iterator<Item = (&Name, &Row<'a>)> {
@@ -107,7 +104,6 @@ impl<'a> View<'a> {
 
     /// Chooses a write that is safe.
     pub fn choose(&mut self, name: &Name, old: &Object<'a>, new: &Object<'a>) {
-        self.verdicts.borrow_mut().note(&new.facts);
         for group in old.groups.union(&new.groups) {
             if let Some(rows) = self.rows.get_mut(*group) {
                 let stays = new.groups.contains(group);
@@ -146,8 +142,8 @@ impl<'a> View<'a> {
         let mut beside = [Vec::new(), Vec::new()];
         for row in rows.values() {
             let is_own = own.is_some_and(|own| std::ptr::eq(own, row));
-            for ((lists, step), beside) in row.ids().into_iter().zip(steps).zip(&mut beside) {
-                if step.concerns(&lists) {
+            for ((lists, step), beside) in row.lists().into_iter().zip(steps).zip(&mut beside) {
+                if step.concerns(lists) {
                     beside.push((is_own, lists));
                 }
             }
