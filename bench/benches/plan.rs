@@ -47,7 +47,7 @@ fn fifty_more(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
 /// Services come and go faster than FRRConfigurations can be written, for as long as it takes to write each of them once.
 #[divan::bench(args = [(5_000, 1_000), (10_000, 1_000)], sample_count = 10)]
 fn behind(bencher: divan::Bencher, (services, nodes): (usize, usize)) {
-    let world = backlog(settled(world(services, nodes)));
+    let world = backlog(settled(world(services, nodes)), 5, 16);
     bencher.bench_local(|| black_box(plan(black_box(&world))));
 }
 

@@ -95,18 +95,24 @@ pub fn add_cluster(world: &mut World, name: &str, address: IpAddr) {
     world.endpoint_slices.take(object(name, slice));
 }
 
-/// Services come and go, and of the FRRConfigurations that follow from that only some are written between one plan and the next, in
-/// turn, until each of those that there are has been written about once: then they all are of another time.
+/// So many Services come, and as many go, and of the FRRConfigurations that follow from that only so many are written between one plan
+/// and the next, in turn, until each of those that there are has been written about once: then they all are of another time.
 #[must_use]
-pub fn backlog(mut world: World) -> World {
-    const WRITTEN: usize = 16;
+pub fn backlog(mut world: World, changes: u8, written: usize) -> World {
     let mut last = String::new();
-    for round in 0..world.configurations.len() / WRITTEN {
-        for n in 0..5_u8 {
+    for round in 0..world.configurations.len() / written {
+        let every = world.services.len() / (usize::from(changes) + 1);
+        for n in 0..changes {
             let address = Ipv4Addr::new(10, 200, u8::try_from(round).unwrap_or(u8::MAX), n);
             add_cluster(&mut world, &format!("late-{round}-{n}"), address.into());
         }
-        let some = world.services.iter().map(|service| service.meta.clone()).skip(round * 7).step_by(1_987).take(5);
+        let some = world
+            .services
+            .iter()
+            .map(|service| service.meta.clone())
+            .skip(round * 7)
+            .step_by(every)
+            .take(changes.into());
         for meta in some.collect::<Vec<_>>() {
             world.services.forget(&meta.name, &meta.uid);
             world.endpoint_slices.forget(&meta.name, &meta.uid);
@@ -118,7 +124,7 @@ pub fn backlog(mut world: World) -> World {
         let named: BTreeMap<String, Write> =
             configurations.into_iter().map(|write| (write.object().name.to_string(), write)).collect();
         let turn = named.range::<str, _>((Bound::Excluded(last.as_str()), Bound::Unbounded)).chain(&named);
-        let turn: Vec<_> = turn.take(WRITTEN).collect();
+        let turn: Vec<_> = turn.take(written).collect();
         turn.iter().for_each(|(_, write)| replay::land(&mut world, write));
         last = turn.last().map(|(name, _)| (*name).clone()).unwrap_or_default();
     }
@@ -173,13 +179,14 @@ pub fn world_of_racks(services: usize, nodes: usize, racks: usize, users: usize)
 pub type Make = fn(services: usize, nodes: usize) -> World;
 
 /// Edits of large clusters of which a plan could cost nodes × prefixes: by what they are.
-pub const EDITS: [(&str, Make); 7] = [
+pub const EDITS: [(&str, Make); 8] = [
     ("every node has a Local endpoint, and the peer has maxPrefixes", limited),
     ("the same without maxPrefixes, and the pool is deleted", retained),
     ("the same, and the advertisement is deleted", held),
     ("the peer selects no node any more", unreachable),
     ("half of the Services are deleted, 50 racks of two routers each", half_deleted),
     ("500 advertisements more, of a pool each", many_advertisements),
+    ("the hold time changes, and each node has a Local endpoint of its own", hold_time_of_overlays),
     ("nobody has an address, each in a namespace; 1,000 pools select namespaces by label", many_pools),
 ];
 
@@ -238,6 +245,12 @@ fn many_advertisements(services: usize, nodes: usize) -> World {
         world.advertisements.take(custom(&format!("of-pool-{n}"), spec));
     }
     settled(world)
+}
+
+fn hold_time_of_overlays(services: usize, nodes: usize) -> World {
+    let mut world = settled(world_with_local(nodes, services, nodes));
+    change_hold_time(&mut world);
+    world
 }
 
 fn many_pools(services: usize, nodes: usize) -> World {

@@ -12,6 +12,7 @@
 mod facts;
 mod list;
 mod topics;
+mod turns;
 mod verdict;
 mod view;
 
@@ -25,6 +26,7 @@ use std::{
 use clarion_api::names;
 use facts::{Common, Facts};
 use list::Id;
+use turns::Components;
 use verdict::Verdicts;
 use view::View;
 
@@ -339,9 +341,20 @@ impl<'a> Planner<'a> {
         BTreeSet::new()
     }
 
+    /// Of groups that are to be parked those whose turn it is.
+    fn in_turn(&self, state: &State<'a>, view: &View<'a>, stuck: &BTreeSet<usize>) -> BTreeSet<usize> {
+        if stuck.is_empty() {
+            return BTreeSet::new();
+        }
+        let parks = state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX));
+        let parked: Vec<_> = parks.filter_map(|(_, park)| Some((*park.groups.first()?, park.facts.load()))).collect();
+        let mut components = Components::new(self.groups.len(), state, &self.target);
+        components.in_turn(stuck, &parked, view, self.bounds.cell_load)
+    }
+
     fn next_writes(&self, state: &State<'a>) -> State<'a> {
         let round = self.round(state, self.first_view(state));
-        let stuck = self.stuck(state, &round);
+        let stuck = self.in_turn(state, &round.view, &self.stuck(state, &round));
         let Round { view, mut writes, .. } = round;
         // Groups that agree on what they keep and on what they are to have share a parking object.
         let mut parks: HashMap<(Facts<'a>, Facts<'a>), BTreeSet<usize>> = HashMap::new();

@@ -74,7 +74,7 @@ fn overlay(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
 /// each host, or one for each host.
 fn layout() -> impl Strategy<Value = Layout> {
     let class = (wish(), 0..4_u8);
-    (prop::collection::vec(class, 1..3), prop::collection::vec(any::<prop::sample::Index>(), 4)).prop_map(
+    (prop::collection::vec(class, 1..4), prop::collection::vec(any::<prop::sample::Index>(), 6)).prop_map(
         |(classes, hosts)| {
             let mut layout = Layout::new();
             for (number, (wish, style)) in classes.iter().enumerate() {
@@ -250,4 +250,40 @@ fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
         land(&mut state, &target, &writes, 0, usize::MAX).unwrap();
     }
     assert_eq!(steps, ["cl", "-s0 -s1", "cl", "s0 s1", "-cl"]);
+}
+
+/// A large cluster has millions of them at a time.
+#[test]
+fn a_statement_is_small() {
+    assert_eq!(size_of::<facts::Fact>(), 40);
+}
+
+/// Each of two hosts has an object of its own beside that of its class, so the two are parked apart, and only together. All classes
+/// at once would be more than [`BOUNDS`] has room for.
+#[test]
+fn classes_of_hosts_are_parked_one_after_the_other() {
+    let wish = |hold| Wish { asn: 64512, hold, id: None, bfd: None, routes: BTreeMap::from([(0, None), (1, None)]) };
+    let layout = |hold| {
+        let mut layout = Layout::new();
+        for class in ["a", "b", "c"] {
+            let hosts = BTreeSet::from([1, 2].map(|n| format!("{class}{n}")));
+            for host in &hosts {
+                let own = Layer::new(BTreeSet::from([host.clone()]), overlay(&wish(hold), |n| n == 1));
+                layout.insert(format!("own-{host}"), own);
+            }
+            layout.insert(class.to_owned(), Layer::new(hosts, content(&wish(hold), |n| n == 0)));
+        }
+        layout
+    };
+    let (mut state, target) = (layout(0), layout(1));
+    let mut parked = BTreeSet::new();
+    while state != target {
+        let writes = next_writes(&state, &target, false, BOUNDS);
+        assert!(!writes.is_empty(), "it goes on");
+        land(&mut state, &target, &writes, 0, usize::MAX).unwrap();
+        let parks = || state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX));
+        assert!(parks().count() <= 2, "{:?}", parks().map(|(name, _)| name).collect::<Vec<_>>());
+        parked.extend(parks().flat_map(|(_, layer)| layer.hosts.iter().cloned()));
+    }
+    assert_eq!(parked, ["a1", "a2", "b1", "b2", "c1", "c2"].map(str::to_owned).into());
 }

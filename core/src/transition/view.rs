@@ -96,6 +96,13 @@ impl<'a> View<'a> {
         Facts::together(&wanted)
     }
 
+    /// What a group has costs FRR-K8s's webhook for one host, or what it is to have, if that is more.
+    pub fn load(&self, group: usize) -> usize {
+        let loads = self.rows(group).map(|(_, row)| (row.old.load(), row.wanted.load()));
+        let (old, wanted) = loads.fold((0, 0), |(old, wanted), (o, w)| (old + o, wanted + w));
+        old.max(wanted)
+    }
+
     /// What a group has and is still to have, with today's values.
     pub fn keep(&self, group: usize) -> Facts<'a> {
         let old: Vec<&Facts> = self.rows(group).map(|(_, row)| &row.old).collect();
