@@ -19,12 +19,12 @@ use crate::{
     layer::{Content, Layer, Router},
     others::Others,
     transition,
-    transition::Writes,
+    transition::{Next, Writes},
     world::{ObjectName, World},
 };
 
 /// The writes that are safe now and that the webhook can accept; and every object that is as it is to be.
-pub fn next_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Writes {
+pub fn next_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Next {
     let still: BTreeSet<&str> = (0..hosts.list.len())
         .filter(|index| others.fault(*index).is_some())
         .filter_map(|index| hosts.get(index).map(|host| host.name))
@@ -32,16 +32,16 @@ pub fn next_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hos
     if still.is_empty() {
         return accepted_writes(world, current, target, hosts, others);
     }
-    let mut writes = accepted_writes(world, &without(current, &still), &without(target, &still), hosts, others);
+    let mut next = accepted_writes(world, &without(current, &still), &without(target, &still), hosts, others);
     // An object that is as it is to be for all other hosts is for these too.
     let is_for_still = |name: &str| {
         current.get(name).is_some_and(|layer| layer.hosts.iter().any(|host| still.contains(host.as_str())))
     };
-    writes.retain(|name, goal| {
+    next.writes.retain(|name, goal| {
         let moving = current.get(name).map(|layer| remaining(layer, &still));
         !is_for_still(name) || *goal != moving.filter(|layer| !layer.hosts.is_empty())
     });
-    writes
+    next
 }
 
 /// The layout for all other hosts.
@@ -55,14 +55,17 @@ fn remaining(layer: &Layer, still: &BTreeSet<&str>) -> Layer {
     Layer { hosts: Arc::new(hosts), content: Arc::clone(&layer.content) }
 }
 
-fn accepted_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Writes {
-    let mut writes = transition::next_writes(current, target, world.add_only, world.settings.bounds);
+fn accepted_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Next {
+    let mut next = transition::next_writes(current, target, world.add_only, world.settings.bounds);
     // What others changed in our objects, labels included, is put back, where nothing else is to be done.
     for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
-        writes.insert(name.clone(), Some(layer.clone()));
+        next.writes.insert(name.clone(), Some(layer.clone()));
     }
     let at_odds = at_odds(current, target, hosts, others);
-    if at_odds.is_empty() { writes } else { let_go(current, target, writes, &at_odds) }
+    if !at_odds.is_empty() {
+        next.writes = let_go(current, target, next.writes, &at_odds);
+    }
+    next
 }
 
 /// The hosts on which what there is now is at odds with what others have written, and the objects of ours that are.

@@ -62,6 +62,7 @@ reasons! {
     AttributeConflict: "An older LoadBalancerAdvertisement gives the same prefix another local preference or prepend towards the same peer, and that counts.",
     MaxPrefixes: "More prefixes would be announced to the peer than its `maxPrefixes`. Those that it has stay; the others are held back.",
     WithdrawalHeld: "The configuration has changed so that much of what a router is told of would be withdrawn. That waits: undo the change, or agree to it with `clarion approve`. The message lists what would go.",
+    ChangeTooLarge: "A change of a session waits: it needs one FRRConfiguration with everything that a node announces, and that would be more than etcd takes. Undo it, or set `suspend: true` until no FRRConfiguration has the session, which withdraws what is announced on it.",
     Draining: "The peer is being drained or is drained; or all that announce an address of the Service are being drained. The message says until when.",
     SessionConflict: "An older RouterPeer needs something else of the same session or router on a node.",
     ForeignConflict: "Something can't be merged with an FRRConfiguration of somebody else, which goes before; the message names that, the field and both values. It is left out on the nodes named, and comes back by itself when the two agree. Make them agree, set `adoptSession`, or suspend one of them.",

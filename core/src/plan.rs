@@ -13,15 +13,16 @@ use crate::{
     announce, beside,
     brake::{self, Held, Stages, Waiting},
     compose::{self, Layout, Part, part_of},
-    config,
+    config::{self, Peer},
     endpoints::Skews,
-    finding::{Findings, Reason},
+    finding::{Findings, Reason, list_of_nodes},
     hosts,
     layer::{Content, Layer},
     others::Others,
     report::{self, Announced, Daemons, Figures, Known, NextHops, Prefixes},
     session,
     stage::Stage,
+    transition::{self, Next, TooLarge},
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
     write::{ConfigurationWrite, Event, Precondition, Write},
 };
@@ -96,8 +97,9 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     let mut writes = Vec::new();
     if world.frr_k8s_installed {
         let beside = (&hosts, &others);
-        let configurations = configurations(world, &layout, beside, &held, &deadlines, &mut unfinished);
+        let (configurations, too_large) = configurations(world, &layout, beside, &held, &deadlines, &mut unfinished);
         writes.extend(configurations.into_iter().map(Write::Configuration));
+        tell_of_too_large(&config, &too_large, &mut findings);
     }
     begins(Stage::Report);
     let daemons = Daemons::new(world, &hosts);
@@ -192,11 +194,15 @@ fn configurations(
     held: &Held,
     deadlines: &BTreeMap<&str, Timestamp>,
     unfinished: &mut BTreeSet<ObjectRef>,
-) -> Vec<ConfigurationWrite> {
+) -> (Vec<ConfigurationWrite>, Vec<TooLarge>) {
     let namespace = world.frr_k8s_namespace();
     let current: Layout =
         world.our_configurations().map(|c| (c.meta.name.name.to_string(), c.value.layer.clone())).collect();
-    let next = beside::next_writes(world, &current, target, hosts, others);
+    let beside = |target: &Layout| beside::next_writes(world, &current, target, hosts, others);
+    let Next { writes: mut next, too_large } = beside(target);
+    if !too_large.is_empty() {
+        next = beside(&transition::unchanged(&current, target, &too_large)).writes;
+    }
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()
@@ -220,7 +226,24 @@ fn configurations(
             writes.push(write);
         }
     }
-    writes
+    (writes, too_large)
+}
+
+/// Tells peers that a change of their sessions can't be made.
+fn tell_of_too_large(config: &config::Config, too_large: &[TooLarge], findings: &mut Findings) {
+    for TooLarge { sessions, hosts } in too_large {
+        let message = format!(
+            "what changes of the session waits on {}, and all else goes on: FRR-K8s wants it in all FRRConfigurations of a node at once, and what such a node announces does not fit into one; undo the change, or set suspend: true, which withdraws it, until no FRRConfiguration has the session",
+            list_of_nodes(&hosts.iter().collect::<Vec<_>>())
+        );
+        let is_one = |peer: &&Peer| {
+            peer.all_terms().any(|terms| sessions.iter().any(|(vrf, key)| *vrf == terms.vrf && *key == terms.key()))
+        };
+        for peer in config.peers.iter().filter(is_one) {
+            let id = ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(&peer.name));
+            findings.error(id, Reason::ChangeTooLarge, message.as_str());
+        }
+    }
 }
 
 /// Makes requests of what objects are to be.

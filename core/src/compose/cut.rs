@@ -41,11 +41,14 @@ pub struct Bounds {
     /// Places in a shard that name a prefix (of its router, of each session, of each attribute of a session), on average. None
     /// takes more than 50 bytes, so a shard that by chance has twice as many as 8,192 has 0.8 MB, and etcd takes 1.5 MB.
     pub shard_entries: usize,
+    /// Bytes of the prefixes in one object that holds everything that a host has, wherever they are named. etcd takes 1.5 MiB
+    /// (`--max-request-bytes`), of which this leaves a tenth for the rest of the object.
+    pub object_bytes: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { cell_load: 500_000, shard_prefixes: 1024, shard_entries: 8192 }
+        Self { cell_load: 500_000, shard_prefixes: 1024, shard_entries: 8192, object_bytes: 1_400_000 }
     }
 }
 

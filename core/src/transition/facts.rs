@@ -3,7 +3,7 @@
 //! Of a large cluster there are millions at a time: what they are about is told by numbers, and what they say by where it stands.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
@@ -53,6 +53,19 @@ pub struct Common<'a> {
 }
 
 impl<'a> Common<'a> {
+    /// The sessions that a statement is about, each with its VRF.
+    pub fn sessions_of(&self, key: Key) -> Vec<(&'a str, &'a str)> {
+        match key {
+            Key::Asn(vrf) | Key::RouterId(vrf) => {
+                let vrf = self.vrfs.get(vrf.0);
+                self.sessions.all.iter().filter(|(of, _)| Some(*of) == vrf).copied().collect()
+            }
+            Key::Neighbor(session) | Key::Profile(session) | Key::NextHop(session) | Key::Route(session, _) => {
+                self.sessions.get(session.0).into_iter().collect()
+            }
+        }
+    }
+
     fn session_of<'c>(&self, content: &'c mut Content, number: SessionNumber) -> Option<&'c mut Session> {
         let (vrf, key) = self.sessions.get(number.0)?;
         content.session_mut(vrf, key)
@@ -170,6 +183,17 @@ impl<'a> Facts<'a> {
     pub fn load(&self) -> usize {
         let cost = |value: &Value| if let Value::Attributes(attributes) = value { 1 + attributes.count() } else { 0 };
         self.routes.iter().map(|(_, value)| cost(value)).sum()
+    }
+
+    /// How many bytes prefixes take in an object that says this: each stands there once, and once more with each attribute of each
+    /// session. Where sessions have different prefixes it is more.
+    pub fn bytes(&self) -> usize {
+        let mut mentions: BTreeMap<IpNet, usize> = BTreeMap::new();
+        for (prefix, attributes) in self.routes.iter().filter_map(route) {
+            *mentions.entry(prefix).or_insert(1) += attributes.count();
+        }
+        // With quotation marks and a comma.
+        mentions.iter().map(|(prefix, mentions)| mentions * (prefix.to_string().len() + 3)).sum()
     }
 
     /// Whether nothing is said.

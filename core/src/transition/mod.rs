@@ -13,6 +13,7 @@ mod facts;
 mod list;
 mod topics;
 mod turns;
+mod unchanged;
 mod verdict;
 mod view;
 
@@ -27,6 +28,7 @@ use clarion_api::names;
 use facts::{Common, Facts};
 use list::Id;
 use turns::Components;
+pub use unchanged::unchanged;
 use verdict::Verdicts;
 use view::View;
 
@@ -39,15 +41,34 @@ use crate::{
 /// What an object is to become; `None`: it is to be deleted.
 pub type Writes = BTreeMap<String, Option<Layer>>;
 
+/// What comes next.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Next {
+    /// The writes that are safe now.
+    pub writes: Writes,
+    /// What can't be made without taking something away.
+    pub too_large: Vec<TooLarge>,
+}
+
+/// A change of sessions that hosts can't be parked for, because what one of them has does not fit into one object
+/// ([`Bounds::object_bytes`]). See [`unchanged`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The sessions, each by VRF, and address or interface.
+    pub sessions: BTreeSet<(String, String)>,
+    /// Those that wait.
+    pub hosts: BTreeSet<String>,
+}
+
 /// The writes that are safe now. With `add_only`, nothing is taken away: neither a fact nor a host from any object, nor
 /// an object. No parking object has more for its hosts together than [`Bounds::cell_load`].
-pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bounds) -> Writes {
+pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bounds) -> Next {
     let pairs = pairs(current, target);
     if pairs.values().all(Pair::is_done) {
-        return Writes::new();
+        return Next::default();
     }
     let (planner, state) = Planner::new(&pairs, bounds);
-    let mut writes = planner.next_writes(&state);
+    let (mut writes, too_large) = planner.next_writes(&state);
     if add_only {
         writes = planner.additions(&state, writes);
     }
@@ -62,7 +83,7 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bo
         });
         layers.insert(name.to_string(), layer);
     }
-    layers
+    Next { writes: layers, too_large }
 }
 
 /// An object as it is and as it is to be.
@@ -341,24 +362,40 @@ impl<'a> Planner<'a> {
         BTreeSet::new()
     }
 
-    /// Of groups that are to be parked those whose turn it is.
-    fn in_turn(&self, state: &State<'a>, view: &View<'a>, stuck: &BTreeSet<usize>) -> BTreeSet<usize> {
+    /// Of groups that are to be parked those whose turn it is, and what can't be parked.
+    fn in_turn(
+        &self,
+        state: &State<'a>,
+        view: &View<'a>,
+        mut stuck: BTreeSet<usize>,
+    ) -> (BTreeSet<usize>, Vec<TooLarge>) {
         if stuck.is_empty() {
-            return BTreeSet::new();
+            return Default::default();
         }
+        let mut components = Components::new(self.groups.len(), state, &self.target);
+        let too_large = components.too_large(&stuck, view, self.bounds.object_bytes);
+        stuck.retain(|group| !too_large.contains(group));
         let parks = state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX));
         let parked: Vec<_> = parks.filter_map(|(_, park)| Some((*park.groups.first()?, park.facts.load()))).collect();
-        let mut components = Components::new(self.groups.len(), state, &self.target);
-        components.in_turn(stuck, &parked, view, self.bounds.cell_load)
+        let turn = components.in_turn(&stuck, &parked, view, self.bounds.cell_load);
+        let mut by_sessions: BTreeMap<BTreeSet<(String, String)>, BTreeSet<usize>> = BTreeMap::new();
+        for group in too_large {
+            let changed = view.changes(group).into_iter().flat_map(|change| self.common.sessions_of(change.key));
+            let sessions = changed.map(|(vrf, key)| (vrf.to_owned(), key.to_owned())).collect();
+            by_sessions.entry(sessions).or_default().insert(group);
+        }
+        let too_large =
+            by_sessions.into_iter().map(|(sessions, groups)| TooLarge { sessions, hosts: self.hosts(&groups) });
+        (turn, too_large.collect())
     }
 
-    fn next_writes(&self, state: &State<'a>) -> State<'a> {
+    fn next_writes(&self, state: &State<'a>) -> (State<'a>, Vec<TooLarge>) {
         let round = self.round(state, self.first_view(state));
-        let stuck = self.in_turn(state, &round.view, &self.stuck(state, &round));
+        let (turn, too_large) = self.in_turn(state, &round.view, self.stuck(state, &round));
         let Round { view, mut writes, .. } = round;
         // Groups that agree on what they keep and on what they are to have share a parking object.
         let mut parks: HashMap<(Facts<'a>, Facts<'a>), BTreeSet<usize>> = HashMap::new();
-        for group in stuck {
+        for group in turn {
             parks.entry((view.keep(group), view.wanted(group))).or_default().insert(group);
         }
         // No two of them concern the same group, so their order does not matter.
@@ -375,7 +412,7 @@ impl<'a> Planner<'a> {
                 writes.insert(name, park);
             }
         }
-        writes
+        (writes, too_large)
     }
 
     /// Groups in portions of so many hosts as one object may select that costs so much for each.

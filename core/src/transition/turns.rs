@@ -43,6 +43,13 @@ impl Components {
         group
     }
 
+    /// Of groups that are to be parked those that can never be, because one of their component has more than so many bytes.
+    pub fn too_large(&mut self, stuck: &BTreeSet<usize>, view: &View, bytes: usize) -> BTreeSet<usize> {
+        let large = stuck.iter().filter(|group| view.bytes(**group) > bytes);
+        let large: BTreeSet<usize> = large.map(|group| self.of(*group)).collect();
+        stuck.iter().copied().filter(|group| large.contains(&self.of(*group))).collect()
+    }
+
     /// Of groups that are to be parked those whose turn it is: of components in which some are parked already (told by a group of each
     /// parking object, and what that holds) all, and then one component after the other, as long as all parking objects together
     /// hold no more than there is room for; one component at least.

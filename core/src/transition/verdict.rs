@@ -3,6 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
+    facts::Facts,
     list::{Change, Id, List},
     topics::Topics,
 };
@@ -36,6 +37,8 @@ pub struct Verdicts<'a> {
     safe: HashMap<Case<'a>, bool>,
     /// Of two lists, whether one says something else of anything than the other.
     contradictory: HashMap<[Id<'a>; 2], bool>,
+    /// How many bytes prefixes take, by lists of routes.
+    bytes: HashMap<Id<'a>, usize>,
     /// All of these lists: none may go away, and another have its [`Id`].
     lists: HashMap<Id<'a>, List<'a>>,
 }
@@ -85,6 +88,17 @@ impl<'a> Verdicts<'a> {
         self.contradictory.insert(pair, found);
         self.keep(&[one, other]);
         found
+    }
+
+    /// [`Facts::bytes`].
+    pub fn bytes(&mut self, facts: &Facts<'a>) -> usize {
+        if let Some(known) = self.bytes.get(&facts.routes.id()) {
+            return *known;
+        }
+        let bytes = facts.bytes();
+        self.bytes.insert(facts.routes.id(), bytes);
+        self.keep(&[&facts.routes]);
+        bytes
     }
 
     /// Whether everything can change at once beside what the objects of a group say.

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Name, Object, State,
     facts::Facts,
-    list::List,
+    list::{Change, List},
     verdict::{Step, Verdicts},
 };
 
@@ -101,6 +101,19 @@ impl<'a> View<'a> {
         let loads = self.rows(group).map(|(_, row)| (row.old.load(), row.wanted.load()));
         let (old, wanted) = loads.fold((0, 0), |(old, wanted), (o, w)| (old + o, wanted + w));
         old.max(wanted)
+    }
+
+    /// How many bytes the prefixes of a group take.
+    pub fn bytes(&self, group: usize) -> usize {
+        let mut verdicts = self.verdicts.borrow_mut();
+        self.rows(group).map(|(_, row)| verdicts.bytes(&row.old)).sum()
+    }
+
+    /// What changes in the sessions that a group has and is to have.
+    pub fn changes(&self, group: usize) -> Vec<Change<'a>> {
+        let old = List::together(self.rows(group).map(|(_, row)| &row.old.sessions));
+        let wanted = List::together(self.rows(group).map(|(_, row)| &row.wanted.sessions));
+        old.about(&wanted).changes(&wanted)
     }
 
     /// What a group has and is still to have, with today's values.

@@ -47,12 +47,6 @@ fn told(world: &World) -> [usize; 2] {
     })
 }
 
-fn ready(world: &World, peer: &str) -> (String, String) {
-    let status = world.peers.get(&ObjectName::cluster(peer)).unwrap().value.status.clone().unwrap();
-    let ready = status.conditions.into_iter().find(|c| c.type_ == names::READY).unwrap();
-    (ready.reason, ready.message)
-}
-
 const TOR: &str = "192.0.2.1";
 
 fn tor() -> Value {

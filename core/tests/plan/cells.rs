@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clarion_api::RouterPeerSpec;
 use clarion_core::{
     ConfigurationWrite, World, plan,
-    world::{Family, ObjectName},
+    world::{Bounds, Family, ObjectName},
 };
 use serde_json::json;
 
@@ -147,4 +147,48 @@ fn a_hold_time_changes_in_bounded_rounds() {
     });
     assert!(rounds <= 6 * objects, "{rounds} writes");
     assert_eq!(world.configurations.len(), objects);
+}
+
+/// Each of several objects has the session, so a hold time can only be changed where one object has everything that a node has; and
+/// here that is more than an object may hold.
+#[test]
+fn a_change_that_no_object_can_hold_waits_and_says_so() {
+    let mut world = world();
+    world.settings.bounds = Bounds { shard_prefixes: 2, object_bytes: 50, ..Bounds::default() };
+    for n in 0..4 {
+        service(&mut world, &format!("s{n}"), n, &[Family::V4]);
+    }
+    settle(&mut world);
+    assert!(world.configurations.len() > 1, "there are shards");
+    let hold_times = |world: &World| -> BTreeSet<Option<String>> {
+        let sessions = world.configurations.iter().flat_map(|object| object.value.layer.content.sessions());
+        sessions.map(|(_, _, session)| session.neighbor.hold_time.clone()).collect()
+    };
+    let peer = |world: &mut World, suspend: bool| {
+        let spec = json!({
+            "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "dualStackAddressFamily": true, "suspend": suspend,
+            "holdTime": "90s", "keepaliveTime": "30s",
+        });
+        edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>("tor", spec));
+    };
+    peer(&mut world, false);
+    settle(&mut world);
+    let (reason, message) = ready(&world, "tor");
+    assert_eq!(reason, "ChangeTooLarge");
+    assert!(
+        message.starts_with("what changes of the session waits on nodes a, b, and all else goes on: "),
+        "{message}"
+    );
+    assert_eq!(hold_times(&world), [None].into(), "nothing is taken away");
+    service(&mut world, "s4", 4, &[Family::V4]);
+    settle(&mut world);
+    assert_eq!(announced(&world).len(), 5, "all else goes on");
+
+    peer(&mut world, true);
+    settle(&mut world);
+    peer(&mut world, false);
+    settle(&mut world);
+    assert_eq!(ready(&world, "tor").0, "Valid");
+    assert_eq!(hold_times(&world), [Some("90s".to_owned())].into());
+    assert_eq!(announced(&world).len(), 5);
 }

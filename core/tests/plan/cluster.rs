@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
+use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp, names};
 use clarion_core::{
     ConfigurationWrite, Plan, ServiceStatusWrite, World, Write, plan, replay,
     world::{
@@ -123,6 +123,13 @@ pub fn condition(world: &World, name: &str, type_: &str) -> (String, String, Str
     let service = world.services.get(&ObjectName::new("ns", name)).unwrap();
     let condition = service.value.conditions.iter().find(|c| c.type_ == format!("clarionlb.io/{type_}")).unwrap();
     (condition.status.to_string(), condition.reason.to_string(), condition.message.to_string())
+}
+
+/// The reason and the message of a peer's condition Ready.
+pub fn ready(world: &World, peer: &str) -> (String, String) {
+    let status = world.peers.get(&ObjectName::cluster(peer)).unwrap().value.status.clone().unwrap();
+    let ready = status.conditions.into_iter().find(|c| c.type_ == names::READY).unwrap();
+    (ready.reason, ready.message)
 }
 
 pub fn statuses(writes: &[Write]) -> Vec<&ServiceStatusWrite> {
