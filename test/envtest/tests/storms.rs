@@ -6,10 +6,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use clarion_api::{LoadBalancerAdvertisement, LoadBalancerPool, RouterPeer};
 use clarion_envtest::{
     Action, ControlPlane, Operator, Proxy, crowd,
     history::{merged, sessions},
@@ -17,6 +19,7 @@ use clarion_envtest::{
 };
 use futures::StreamExt as _;
 use http::Method;
+use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
@@ -38,6 +41,9 @@ use crate::cluster::{Cluster, object};
 const EXPIRY: Duration = Duration::from_secs(10);
 /// Endpoints that change a second.
 const FLAPS_PER_SECOND: u32 = 50;
+
+/// What the manifests give the operator.
+const MEMORY_LIMIT: u64 = 512 * 1024 * 1024;
 
 /// Everything is looked at so often at most.
 const POLL: Duration = Duration::from_millis(300);
@@ -78,9 +84,9 @@ impl Storm {
         Self { cluster, operator, _proxy: proxy, nodes, services, calm, wrong }
     }
 
-    /// Waits until each of so many nodes announces the addresses of exactly these Services on so many sessions, and all is calm.
-    async fn settles(&mut self, what: &str, announced: usize, sessions_of_node: usize) {
-        wait::until_within(wait::PATIENCE * 10, what, async || self.is_as_expected(announced, sessions_of_node).await)
+    /// Waits until each node announces the addresses of exactly the Services of these numbers on so many sessions, and all is calm.
+    async fn settles(&mut self, what: &str, announced: Range<usize>, sessions_of_node: usize) {
+        wait::until_within(wait::PATIENCE * 10, what, async || self.is_as_expected(&announced, sessions_of_node).await)
             .await
             .unwrap();
         wait::until_within(wait::PATIENCE * 10, "calm", async || {
@@ -98,11 +104,25 @@ impl Storm {
         .unwrap();
         assert_eq!(*self.wrong.lock().unwrap(), Vec::<String>::new(), "{what}");
         assert_eq!(self.operator.process.exited().unwrap(), None, "{}", self.operator.process.log());
-        println!("{what}: {:?}", self.operator.process.memory().unwrap());
+        let (_, metrics) = self.operator.get("/metrics").await.unwrap();
+        for lane in ["configurations", "statuses"] {
+            let line = format!("clarion_writes_waiting{{lane=\"{lane}\"}} 0\n");
+            assert!(metrics.contains(&line), "{what}: {line} is not in:\n{metrics}");
+        }
+        let memory = self.operator.process.memory().unwrap();
+        assert!(memory.peak < MEMORY_LIMIT, "{what}: {memory:?}");
+        println!("{what}: {memory:?}");
     }
 
-    async fn is_as_expected(&self, announced: usize, sessions_of_node: usize) -> Result<(), String> {
+    async fn is_as_expected(&self, announced: &Range<usize>, sessions_of_node: usize) -> Result<(), String> {
         sleep(POLL).await;
+        let services = self.cluster.services().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let names: BTreeSet<String> = announced.clone().map(crowd::service_name).collect();
+        let services = services.iter().filter(|service| names.contains(&service.name_any()));
+        let addresses: BTreeSet<IpNet> = services.flat_map(crowd::addresses).map(IpNet::from).collect();
+        if addresses.len() != announced.len() {
+            return Err(format!("{} Services have {} addresses", announced.len(), addresses.len()));
+        }
         let configurations =
             self.cluster.configurations().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
         let moment = configurations.items.into_iter().map(|object| (object.name_any(), object)).collect();
@@ -110,9 +130,9 @@ impl Storm {
             Api::<Node>::all(self.cluster.0.client()).list(&ListParams::default()).await.map_err(|e| e.to_string())?;
         for node in nodes {
             let sessions = sessions(&merged(&moment, node.labels())?);
-            let counts: Vec<usize> = sessions.values().map(BTreeSet::len).collect();
-            if counts != vec![announced; sessions_of_node] {
-                return Err(format!("{} announces {counts:?} prefixes", node.name_any()));
+            if sessions.len() != sessions_of_node || sessions.values().any(|prefixes| *prefixes != addresses) {
+                let counts: Vec<usize> = sessions.values().map(BTreeSet::len).collect();
+                return Err(format!("{} announces {counts:?} prefixes, not {}", node.name_any(), addresses.len()));
             }
         }
         Ok(())
@@ -123,10 +143,19 @@ impl Storm {
         let all = ListParams::default();
         let services = self.cluster.services().list(&all).await?.items;
         let configurations = self.cluster.configurations().list(&all).await?.items;
+        let client = self.cluster.0.client();
+        let pools = Api::<LoadBalancerPool>::all(client.clone()).list(&all).await?.items;
+        let peers = Api::<RouterPeer>::all(client.clone()).list(&all).await?.items;
+        let advertisements = Api::<LoadBalancerAdvertisement>::all(client).list(&all).await?.items;
+        let pools = pools.iter().map(|o| (format!("pool {}", o.name_any()), o.resource_version()));
+        let peers = peers.iter().map(|o| (format!("peer {}", o.name_any()), o.resource_version()));
+        let advertisements =
+            advertisements.iter().map(|o| (format!("advertisement {}", o.name_any()), o.resource_version()));
+        let own = pools.chain(peers).chain(advertisements);
         let services = services.iter().map(|o| (format!("Service {}", o.name_any()), o.resource_version()));
         let objects =
             configurations.iter().map(|o| (format!("FRRConfiguration {}", o.name_any()), o.resource_version()));
-        Ok(services.chain(objects).map(|(name, version)| (name, version.unwrap_or_default())).collect())
+        Ok(services.chain(objects).chain(own).map(|(name, version)| (name, version.unwrap_or_default())).collect())
     }
 
     /// Makes the endpoints of the Services of these numbers ready, or not.
@@ -189,7 +218,7 @@ fn watch_addresses(services: Api<Service>) -> Arc<Mutex<Vec<String>>> {
 async fn storms_pass_and_calm_follows() {
     let mut storm = Storm::start().await;
     let (nodes, services) = (storm.nodes, storm.services);
-    storm.settles("all announced", services, 1).await;
+    storm.settles("all announced", 0..services, 1).await;
 
     let relabel = async |rack: &str| {
         let api = Api::<Node>::all(storm.cluster.0.client());
@@ -201,25 +230,25 @@ async fn storms_pass_and_calm_follows() {
     };
     relabel("one").await;
     relabel("two").await;
-    storm.settles("all nodes relabelled", services, 2).await;
+    storm.settles("all nodes relabelled", 0..services, 2).await;
 
     let flapping = services.min(500);
     // One after the other: two changes of one object at the same time may land in any order.
     storm.set_ready((0..flapping).map(|n| (n, false))).await;
     storm.set_ready((0..flapping).map(|n| (n, true))).await;
     storm.set_ready((0..flapping / 2).map(|n| (n, false))).await;
-    storm.settles("endpoints flapped", services - flapping / 2, 2).await;
+    storm.settles("endpoints flapped", flapping / 2..services, 2).await;
 
     // What has just changed is not written yet.
     storm.set_ready((0..flapping / 4).map(|n| (n, true))).await;
     storm.cluster.0.stop_api_server();
     storm.cluster.0.start_api_server().await.unwrap();
     storm.set_ready((flapping / 4..flapping / 2).map(|n| (n, true))).await;
-    storm.settles("the API server restarted", services, 2).await;
+    storm.settles("the API server restarted", 0..services, 2).await;
 
     let api = storm.cluster.services();
     let kept = services / 10;
     let names = (kept..services).map(crowd::service_name);
     crowd::each(names, async |name| api.delete(&name, &DeleteParams::default()).await.map(drop)).await.unwrap();
-    storm.settles("most Services deleted", kept, 2).await;
+    storm.settles("most Services deleted", 0..kept, 2).await;
 }
