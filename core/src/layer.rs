@@ -56,6 +56,10 @@ pub struct Router {
     pub sessions: BTreeMap<String, Session>,
 }
 
+/// Routes for advertisement to a peer (RFC 4271 §1.1), by prefix. Those with the same attributes share them: there are few of
+/// these, and many routes.
+pub type AdjRibOut = BTreeMap<IpNet, Arc<Attributes>>;
+
 /// A BGP session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
@@ -65,8 +69,8 @@ pub struct Session {
     pub bfd_profile: Option<String>,
     /// Next hops.
     pub next_hop: Option<NextHop>,
-    /// What is announced. Routes with the same attributes share them: there are few of these, and many routes.
-    pub routes: BTreeMap<IpNet, Arc<Attributes>>,
+    /// What is announced.
+    pub routes: AdjRibOut,
 }
 
 /// Path attributes of a route.
@@ -159,7 +163,7 @@ impl Content {
     }
 
     /// Adds routes to a session, which is made where there is none, with its router.
-    pub fn add(&mut self, vrf: &str, asn: i64, neighbor: &Neighbor, routes: BTreeMap<IpNet, Arc<Attributes>>) {
+    pub fn add(&mut self, vrf: &str, asn: i64, neighbor: &Neighbor, routes: AdjRibOut) {
         let router = self.routers.entry(vrf.to_owned()).or_insert_with(|| Router::new(asn));
         let session = Session::new(neighbor.clone());
         router.sessions.entry(session.key()).or_insert(session).routes.extend(routes);
@@ -447,7 +451,7 @@ fn session(neighbor: &Neighbor, prefixes: &[String]) -> Session {
     Session { neighbor: compared, bfd_profile, next_hop: advertise.next_hop, routes: with_shared_attributes(routes) }
 }
 
-fn with_shared_attributes(routes: BTreeMap<IpNet, Attributes>) -> BTreeMap<IpNet, Arc<Attributes>> {
+fn with_shared_attributes(routes: BTreeMap<IpNet, Attributes>) -> AdjRibOut {
     let mut known: BTreeSet<Arc<Attributes>> = BTreeSet::new();
     let mut share = |attributes: Attributes| match known.get(&attributes) {
         Some(known) => Arc::clone(known),

@@ -40,5 +40,6 @@ pub use report::{Figures, NextHops, PeerFigures, PoolFigures};
 pub use stage::Stage;
 pub use world::World;
 pub use write::{
-    ConfigurationWrite, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Urgency, Write,
+    ConfigurationWrite, Deferred, Event, ObjectStatus, ObjectStatusWrite, Precondition, ServiceStatusWrite, Urgency,
+    Write,
 };

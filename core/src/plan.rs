@@ -22,9 +22,9 @@ use crate::{
     report::{self, Announced, Daemons, Figures, Known, NextHops, Prefixes},
     session,
     stage::Stage,
-    transition::{self, Next, TooLarge},
+    transition::{Next, TooLarge},
     world::{Configuration, Kind, Object, ObjectName, ObjectRef, World},
-    write::{ConfigurationWrite, Event, Precondition, Write},
+    write::{ConfigurationWrite, Deferred, Event, Precondition, Write},
 };
 
 /// The writes that are safe now, and what is to be told.
@@ -32,6 +32,8 @@ use crate::{
 pub struct Plan {
     /// Writes that can land in any order, each alone; [`Write::urgency`] tells which had better be first.
     pub writes: Vec<Write>,
+    /// What can't be written yet.
+    pub deferred: Vec<Deferred>,
     /// Objects with a refused write that are as they are to be all the same.
     pub fulfilled: Vec<ObjectRef>,
     /// What was found on the way.
@@ -93,12 +95,11 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     elsewhere(world, &config, &mut findings);
 
     begins(Stage::Transition);
-    let mut unfinished = BTreeSet::new();
-    let mut writes = Vec::new();
+    let (mut writes, mut deferred) = (Vec::new(), Vec::new());
     if world.frr_k8s_installed {
         let beside = (&hosts, &others);
-        let (configurations, too_large) = configurations(world, &layout, beside, &held, &deadlines, &mut unfinished);
-        writes.extend(configurations.into_iter().map(Write::Configuration));
+        let too_large;
+        (writes, deferred, too_large) = configurations(world, &layout, beside, &held, &deadlines);
         tell_of_too_large(&config, &too_large, &mut findings);
     }
     begins(Stage::Report);
@@ -112,9 +113,10 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     let known = Known { pools, advertisements, peers: daemons.of_peers(&config, &hosts, &sessions) };
     report::objects(world, &config, &allocation, &sessions, &known, &findings, &mut writes);
     let figures = Figures::new(&config, &allocation, &sessions, &hosts, &layout, &known);
-    let fulfilled = fulfilled(world, unfinished, &writes);
+    let fulfilled = fulfilled(world, &writes, &deferred);
     if !world.unsettled.is_empty() {
-        writes.retain(|write| !world.unsettled.contains_key(&write.object()));
+        let later = writes.extract_if(.., |write| world.unsettled.contains_key(&write.object()));
+        deferred.extend(later.map(|write| write.deferred(Vec::new())));
     }
     let due = hosts.deadlines().chain(config.peers.iter().filter_map(|peer| peer.withdraw_at));
     let due = due.chain(sessions.secrets.deadlines()).chain(allocation.deadlines(world.now));
@@ -122,7 +124,7 @@ pub fn plan_in_stages(world: &World, begins: &mut dyn FnMut(Stage)) -> Plan {
     let look_at = daemons.worth_a_look(&layout, &unconfirmed);
     let held = held.waiting().cloned();
     let (skews, next_hops) = (announcement.skews, NextHops::new(&layout));
-    Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops }
+    Plan { writes, deferred, fulfilled, findings, wake, look_at, skews, held, figures, next_hops }
 }
 
 /// Those of the writes of a [`plan`] that give Services their first addresses, in a part of the time: other Services count for who has
@@ -154,11 +156,12 @@ pub fn plan_first_addresses(world: &World, begins: &mut dyn FnMut(Stage)) -> Vec
 }
 
 /// The objects with a refused write that nothing is to be written to any more, now or later.
-fn fulfilled(world: &World, mut unfinished: BTreeSet<ObjectRef>, writes: &[Write]) -> Vec<ObjectRef> {
+fn fulfilled(world: &World, writes: &[Write], deferred: &[Deferred]) -> Vec<ObjectRef> {
     if world.refused.is_empty() {
         return Vec::new();
     }
-    unfinished.extend(writes.iter().map(Write::object));
+    let deferred = deferred.iter().map(|write| write.object.clone());
+    let unfinished: BTreeSet<ObjectRef> = writes.iter().map(Write::object).chain(deferred).collect();
     world.refused.keys().filter(|object| !unfinished.contains(*object)).cloned().collect()
 }
 
@@ -186,23 +189,19 @@ fn elsewhere(world: &World, config: &config::Config, findings: &mut Findings) {
     }
 }
 
-/// The FRRConfigurations to write, in the namespace of FRR-K8s.
+/// The FRRConfigurations to write, in the namespace of FRR-K8s: those that can be written, those that can't yet, and what can't
+/// be made of them.
 fn configurations(
     world: &World,
     target: &Layout,
     (hosts, others): (&hosts::Hosts, &Others),
     held: &Held,
     deadlines: &BTreeMap<&str, Timestamp>,
-    unfinished: &mut BTreeSet<ObjectRef>,
-) -> (Vec<ConfigurationWrite>, Vec<TooLarge>) {
+) -> (Vec<Write>, Vec<Deferred>, Vec<TooLarge>) {
     let namespace = world.frr_k8s_namespace();
     let current: Layout =
         world.our_configurations().map(|c| (c.meta.name.name.to_string(), c.value.layer.clone())).collect();
-    let beside = |target: &Layout| beside::next_writes(world, &current, target, hosts, others);
-    let Next { writes: mut next, too_large } = beside(target);
-    if !too_large.is_empty() {
-        next = beside(&transition::unchanged(&current, target, &too_large)).writes;
-    }
+    let Next { writes: next, too_large } = beside::next_writes(world, &current, target, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()
@@ -213,20 +212,21 @@ fn configurations(
         })
         .collect();
     let mut writing = Writing { target, held, deadlines, summaries: HashMap::new(), covers: HashMap::new() };
-    let mut writes = Vec::new();
+    let (mut writes, mut deferred) = (Vec::new(), Vec::new());
     for (name, layer) in &next {
-        let name = ObjectName::new(namespace, name);
-        let known = world.configurations.get(&name);
-        let Some(write) = writing.write(name, known, layer.as_ref()) else { continue };
-        let name = write.name();
-        unfinished.insert(ObjectRef::new(Kind::FRRConfiguration, name.clone()));
+        let object = ObjectName::new(namespace, name);
+        let known = world.configurations.get(&object);
+        let Some(write) = writing.write(object, known, layer.as_ref()) else { continue };
+        let write = Write::Configuration(write);
+        let hosts = || current.get(name).into_iter().chain(layer).map(|layer| &layer.hosts);
         // While an object is in two states at once, nothing else that its nodes see may change.
-        let mut hosts = current.get(name.name.as_str()).into_iter().chain(layer).flat_map(|layer| layer.hosts.iter());
-        if !hosts.any(|host| unsettled.contains(host)) {
+        if hosts().flat_map(|hosts| hosts.iter()).any(|host| unsettled.contains(host)) {
+            deferred.push(write.deferred(hosts().cloned().collect()));
+        } else {
             writes.push(write);
         }
     }
-    (writes, too_large)
+    (writes, deferred, too_large)
 }
 
 /// Tells peers that a change of their sessions can't be made.

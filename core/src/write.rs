@@ -1,6 +1,10 @@
 //! What can be written.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use clarion_api::{
     advertisement::LoadBalancerAdvertisementStatus, peer::RouterPeerStatus, pool::LoadBalancerPoolStatus,
@@ -65,6 +69,11 @@ impl Write {
         }
     }
 
+    /// What is known of it when it has to wait, because of these nodes or of its object.
+    pub(crate) fn deferred(&self, hosts: Vec<Arc<BTreeSet<String>>>) -> Deferred {
+        Deferred { object: self.object(), urgency: self.urgency(), hosts }
+    }
+
     /// The object that is written.
     #[must_use]
     pub fn object(&self) -> ObjectRef {
@@ -74,6 +83,18 @@ impl Write {
             Self::ObjectStatus(write) => write.object.clone(),
         }
     }
+}
+
+/// A write that has to wait until others are settled: one of its object, or of an FRRConfiguration that the same nodes see. Until
+/// then it is not known in which of two states that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// The object.
+    pub object: ObjectRef,
+    /// How long it can wait.
+    pub urgency: Urgency,
+    /// Of an FRRConfiguration, the nodes that see it, now or then, by their host names; none of other objects.
+    pub hosts: Vec<Arc<BTreeSet<String>>>,
 }
 
 /// The version of an object that a write relies on. The API server refuses the write if there is another.

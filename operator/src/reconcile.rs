@@ -171,7 +171,7 @@ impl Loop {
             }
         }
         info!("stopping; waiting for writes under way");
-        queue.replace(Vec::new());
+        queue.replace(Vec::new(), Vec::new());
         while !queue.is_idle() {
             select! {
                 biased;
@@ -213,7 +213,7 @@ impl Loop {
         state.world.now = self.clock.now();
         queue.outdate();
         let (plan, took) = telemetry::plan(&state.world, &self.metrics);
-        let Plan { writes, fulfilled, findings, wake, look_at, skews, held, figures, next_hops } = plan;
+        let Plan { writes, deferred, fulfilled, findings, wake, look_at, skews, held, figures, next_hops } = plan;
         state.last_plan = Some((Instant::now(), took));
         state.nothing_followed = writes.is_empty();
         state.dirty_since = None;
@@ -243,7 +243,7 @@ impl Loop {
                 state.dirty();
             }
         }
-        queue.replace(writes);
+        queue.replace(writes, deferred);
         state.findings.tell(&findings, Instant::now());
         later
     }

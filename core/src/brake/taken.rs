@@ -17,7 +17,7 @@ use crate::{
     config::{self, Peer, selected},
     endpoints::Endpoints,
     hosts::Standing,
-    layer::{Attributes, Content, Layer},
+    layer::{AdjRibOut, Content, Layer},
     world::World,
 };
 
@@ -69,7 +69,7 @@ pub fn missing(changes: &[Change]) -> Missing {
 }
 
 /// What some layers announce, by router.
-pub struct Announced<'l>(HashMap<Router, Vec<&'l BTreeMap<IpNet, Arc<Attributes>>>>);
+pub struct Announced<'l>(HashMap<Router, Vec<&'l AdjRibOut>>);
 
 impl<'l> Announced<'l> {
     pub fn new(layers: impl Iterator<Item = &'l Layer>) -> Self {

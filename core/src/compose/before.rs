@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::part_of;
 use crate::{
-    layer::{Attributes, Content, Layer},
+    layer::{AdjRibOut, Attributes, Content, Layer},
     world::World,
 };
 
@@ -107,7 +107,7 @@ fn is_overlay(name: &str) -> bool {
 
 /// The routes of one session, as several layers have them.
 pub struct Routes<'w> {
-    parts: Vec<&'w BTreeMap<IpNet, Arc<Attributes>>>,
+    parts: Vec<&'w AdjRibOut>,
     /// All of them together, once somebody asks for one and there are many parts.
     together: OnceCell<foldhash::HashMap<&'w IpNet, &'w Arc<Attributes>>>,
 }

@@ -18,7 +18,7 @@ use super::{
     before::{Alike, Routes, relatives},
 };
 use crate::{
-    layer::{Attributes, Session},
+    layer::{AdjRibOut, Attributes, Session},
     session::Class,
 };
 
@@ -132,7 +132,7 @@ fn are_related(known: &Routes, draft: &Draft, vrf: &str, key: &str) -> bool {
     })
 }
 
-fn put_back(routes: &mut BTreeMap<IpNet, Arc<Attributes>>, stay: &Known) {
+fn put_back(routes: &mut AdjRibOut, stay: &Known) {
     for (prefix, attributes) in stay {
         routes.entry(*prefix).or_insert_with(|| Arc::clone(attributes));
     }

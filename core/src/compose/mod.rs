@@ -19,7 +19,7 @@ use clarion_api::Timestamp;
 use ipnet::IpNet;
 
 pub use self::before::{Before, contents};
-pub use self::cut::{Bounds, Part, SHARDS_MAX, part_of};
+pub use self::cut::{Bounds, HELD_BACK, Part, SHARDS_MAX, part_of};
 use self::{
     before::{Routes, retained},
     cut::Cut,
@@ -31,7 +31,7 @@ use crate::{
     config::{Advertisement, Config, Peer},
     finding::{Findings, Reason},
     hosts::Hosts,
-    layer::{Attributes, Content, Layer, Router, Session},
+    layer::{AdjRibOut, Attributes, Content, Layer, Router, Session},
     session::{Agreed, Class, Sessions, Yielded},
     world::{Kind, ObjectName, ObjectRef, World},
 };
@@ -159,7 +159,7 @@ impl<'w> Composer<'w, '_> {
         agreed: &Agreed,
         routes: &[(&IpNet, &Route)],
         before: &[&Routes],
-    ) -> BTreeMap<IpNet, Arc<Attributes>> {
+    ) -> AdjRibOut {
         if !class.announces || peer.withdraw_at.is_some_and(|at| at <= self.now) {
             return BTreeMap::new();
         }
@@ -183,13 +183,13 @@ impl<'w> Composer<'w, '_> {
             });
             last = Some((&route.requests, asked));
         }
-        let mut offers: BTreeMap<IpNet, Arc<Attributes>> = offers.into_iter().collect();
+        let mut offers: AdjRibOut = offers.into_iter().collect();
         self.yield_attributes(peer, agreed, &mut offers);
         offers
     }
 
     /// Leaves out what FRRConfigurations of others give another value, and tells of it.
-    fn yield_attributes(&mut self, peer: &Peer, agreed: &Agreed, offers: &mut BTreeMap<IpNet, Arc<Attributes>>) {
+    fn yield_attributes(&mut self, peer: &Peer, agreed: &Agreed, offers: &mut AdjRibOut) {
         for prefix in agreed.given.keys() {
             let Some(attributes) = offers.get_mut(prefix) else { continue };
             for Yielded { field, ours, theirs, by } in agreed.yield_attributes(prefix, Arc::make_mut(attributes)) {

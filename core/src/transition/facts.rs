@@ -3,18 +3,20 @@
 //! Of a large cluster there are millions at a time: what they are about is told by numbers, and what they say by where it stands.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
 
 use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
 use ipnet::IpNet;
+use itertools::Itertools as _;
 
 use super::list::{Id, List};
 use crate::{
+    address_set::Family,
     hash::hash_of_prefix,
-    layer::{Attributes, Content, Router, Session},
+    layer::{Attributes, Content, Router, Session, carries},
 };
 
 /// What a statement is about.
@@ -60,9 +62,7 @@ impl<'a> Common<'a> {
                 let vrf = self.vrfs.get(vrf.0);
                 self.sessions.all.iter().filter(|(of, _)| Some(*of) == vrf).copied().collect()
             }
-            Key::Neighbor(session) | Key::Profile(session) | Key::NextHop(session) | Key::Route(session, _) => {
-                self.sessions.get(session.0).into_iter().collect()
-            }
+            _ => key.session().and_then(|session| self.sessions.get(session.0)).into_iter().collect(),
         }
     }
 
@@ -71,7 +71,8 @@ impl<'a> Common<'a> {
         content.session_mut(vrf, key)
     }
 
-    fn list(&mut self, list: List<'a>) -> List<'a> {
+    /// The list that says the same, if there is one already.
+    pub fn list(&mut self, list: List<'a>) -> List<'a> {
         let known = self.lists.get(&list).cloned();
         known.unwrap_or_else(|| {
             self.lists.insert(list.clone());
@@ -166,34 +167,76 @@ impl<'a> Facts<'a> {
         [&self.sessions, &self.routes]
     }
 
-    /// What several objects say together; where they contradict each other, the last one counts.
-    pub fn together(all: &[&Self]) -> Self {
-        Self {
-            sessions: List::together(all.iter().map(|facts| &facts.sessions)),
-            routes: List::together(all.iter().map(|facts| &facts.routes)),
-        }
-    }
-
-    /// What is said here of all that is spoken of there.
-    pub fn about(&self, there: &Self) -> Self {
-        Self { sessions: self.sessions.about(&there.sessions), routes: self.routes.about(&there.routes) }
-    }
-
     /// What they cost FRR-K8s's webhook for one host, as [`crate::compose::Bounds::cell_load`] counts.
     pub fn load(&self) -> usize {
         let cost = |value: &Value| if let Value::Attributes(attributes) = value { 1 + attributes.count() } else { 0 };
         self.routes.iter().map(|(_, value)| cost(value)).sum()
     }
 
-    /// How many bytes prefixes take in an object that says this: each stands there once, and once more with each attribute of each
-    /// session. Where sessions have different prefixes it is more.
-    pub fn bytes(&self) -> usize {
-        let mut mentions: BTreeMap<IpNet, usize> = BTreeMap::new();
-        for (prefix, attributes) in self.routes.iter().filter_map(route) {
-            *mentions.entry(prefix).or_insert(1) += attributes.count();
+    /// How many bytes prefixes take in an object that says this, wherever [`Layer::spec`](crate::layer::Layer::spec) names them:
+    /// for the router, for each session that does not have all that it carries, and with each attribute.
+    pub fn bytes(&self, common: &Common<'a>) -> usize {
+        let mut routers: BTreeMap<Option<&str>, Vec<&[Fact]>> = BTreeMap::new();
+        for routes in self.by_session() {
+            let number = routes.first().and_then(|(key, _)| key.session());
+            let vrf = number.and_then(|number| common.sessions.get(number.0)).map(|(vrf, _)| vrf);
+            routers.entry(vrf).or_default().push(routes);
         }
-        // With quotation marks and a comma.
-        mentions.iter().map(|(prefix, mentions)| mentions * (prefix.to_string().len() + 3)).sum()
+        let of_router = |sessions: &Vec<&[Fact<'a>]>| {
+            let all: BTreeSet<IpNet> =
+                sessions.iter().flat_map(|routes| routes.iter()).filter_map(route).map(|(prefix, _)| prefix).collect();
+            let of_sessions = sessions.iter().map(|routes| {
+                let is_all = all.iter().filter(|prefix| self.may_carry(routes, prefix)).count() == routes.len();
+                let lists = usize::from(!is_all);
+                let of_routes = routes.iter().filter_map(route);
+                of_routes.map(|(prefix, attributes)| (lists + attributes.count()) * bytes_of(&prefix)).sum::<usize>()
+            });
+            all.iter().map(bytes_of).sum::<usize>() + of_sessions.sum::<usize>()
+        };
+        routers.values().map(of_router).sum()
+    }
+
+    /// The most that it can be, whatever else the object says.
+    pub fn bytes_at_most(&self) -> usize {
+        let routes = self.routes.iter().filter_map(route);
+        routes.map(|(prefix, attributes)| (2 + attributes.count()) * bytes_of(&prefix)).sum()
+    }
+
+    /// Whether there are no routes to several prefixes.
+    pub fn is_about_one_prefix(&self) -> bool {
+        self.routes.iter().filter_map(route).map(|(prefix, _)| prefix).all_equal()
+    }
+
+    /// Whether the session of these routes carries a prefix.
+    fn may_carry(&self, routes: &[Fact], prefix: &IpNet) -> bool {
+        let session = routes.first().and_then(|(key, _)| key.session());
+        let neighbor = session.and_then(|session| self.sessions.get(&Key::Neighbor(session)));
+        matches!(neighbor, Some(Value::Neighbor(neighbor)) if carries(neighbor, Family::of(prefix.addr())))
+    }
+
+    /// The same, with what is kept of sessions. Where that are the compared fields of a session, it has none of what it did not have with
+    /// them, and no route that it does not carry.
+    pub fn with_kept(&self, kept: &List<'a>, common: &mut Common<'a>) -> Self {
+        let neighbor = |key: &Key| match kept.get(&Key::Neighbor(key.session()?)) {
+            Some(Value::Neighbor(neighbor)) => Some(neighbor),
+            _ => None,
+        };
+        let sessions = self.sessions.iter().filter_map(|(key, value)| match kept.get(key) {
+            Some(now) => Some((*key, now)),
+            None => neighbor(key).is_none().then_some((*key, *value)),
+        });
+        let is_carried = |(key, _): &&Fact| match key {
+            Key::Route(_, prefix) => neighbor(key).is_none_or(|neighbor| carries(neighbor, Family::of(prefix.addr()))),
+            _ => true,
+        };
+        let routes: Vec<Fact> = self.routes.iter().filter(is_carried).copied().collect();
+        let routes = if routes.len() == self.routes.len() { self.routes.clone() } else { routes.into() };
+        let sessions = sessions.collect::<Vec<Fact>>().into();
+        Self { sessions: common.list(sessions), routes }
+    }
+
+    fn by_session(&self) -> impl Iterator<Item = &[Fact<'a>]> {
+        self.routes.as_slice().chunk_by(|(a, _), (b, _)| a.session() == b.session())
     }
 
     /// Whether nothing is said.
@@ -246,13 +289,18 @@ impl<'a> Facts<'a> {
                 _ => {}
             }
         }
-        for routes in self.routes.as_slice().chunk_by(|(a, _), (b, _)| a.session() == b.session()) {
+        for routes in self.by_session() {
             let number = routes.first().and_then(|(key, _)| key.session());
             let session = number.and_then(|number| common.session_of(&mut content, number));
             session.into_iter().for_each(|session| session.routes = routes.iter().filter_map(route).collect());
         }
         content
     }
+}
+
+/// With quotation marks and a comma.
+fn bytes_of(prefix: &IpNet) -> usize {
+    prefix.to_string().len() + 3
 }
 
 fn route(fact: &Fact) -> Option<(IpNet, Arc<Attributes>)> {
@@ -272,11 +320,13 @@ impl Key {
         }
     }
 
-    /// The session, if this is a route.
-    fn session(&self) -> Option<SessionNumber> {
+    /// The session that this is about, if it is not about a router.
+    pub fn session(&self) -> Option<SessionNumber> {
         match *self {
-            Self::Route(session, _) => Some(session),
-            _ => None,
+            Self::Asn(_) | Self::RouterId(_) => None,
+            Self::Neighbor(session) | Self::Profile(session) | Self::NextHop(session) | Self::Route(session, _) => {
+                Some(session)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     iter,
     rc::Rc,
@@ -9,6 +10,7 @@ use std::{
 
 use super::{
     facts::{Fact, Key, Value},
+    slices::Slice,
     topics::Topics,
 };
 
@@ -65,6 +67,28 @@ impl<'a> List<'a> {
             .filter_map(|(key, here, there)| here.filter(|_| there.is_some()).map(|v| (key, v)))
             .collect();
         Self::from(facts)
+    }
+
+    /// What is said here of what is to stay as it is. What else is said of a session may be right for its old parameters, or for new
+    /// ones, and wrong for the others: it stays where these do.
+    pub fn keeping(&self, stays: &BTreeSet<Key>) -> Self {
+        let is_of_one = |key: &Key| key.session().is_some_and(|session| stays.contains(&Key::Neighbor(session)));
+        let facts = self.iter().filter(|(key, _)| stays.contains(key) || is_of_one(key));
+        Self::from(facts.copied().collect::<Vec<_>>())
+    }
+
+    /// What is said otherwise there.
+    pub fn different(&self, there: &Self) -> BTreeSet<Key> {
+        let is_different = |(key, here, there): (Key, Option<Value>, Option<Value>)| {
+            (here.is_some() && there.is_some() && here != there).then_some(key)
+        };
+        self.aligned(there).filter_map(is_different).collect()
+    }
+
+    /// What is said here of the routes of a slice.
+    pub fn slice(&self, slice: Slice) -> Self {
+        let is_there = |(key, _): &&Fact| matches!(key, Key::Route(_, prefix) if slice.has(prefix));
+        Self::from(self.iter().filter(is_there).copied().collect::<Vec<_>>())
     }
 
     /// All that differs in the other list.

@@ -11,9 +11,11 @@
 
 mod facts;
 mod list;
+mod memo;
+mod slices;
+mod too_large;
 mod topics;
 mod turns;
-mod unchanged;
 mod verdict;
 mod view;
 
@@ -26,9 +28,13 @@ use std::{
 
 use clarion_api::names;
 use facts::{Common, Facts};
+use itertools::Itertools as _;
 use list::Id;
+use memo::Memo;
+use slices::Slice;
+use too_large::Kept;
+pub use too_large::TooLarge;
 use turns::Components;
-pub use unchanged::unchanged;
 use verdict::Verdicts;
 use view::View;
 
@@ -46,18 +52,8 @@ pub type Writes = BTreeMap<String, Option<Layer>>;
 pub struct Next {
     /// The writes that are safe now.
     pub writes: Writes,
-    /// What can't be made without taking something away.
+    /// What can't be made without taking something away, and is held back.
     pub too_large: Vec<TooLarge>,
-}
-
-/// A change of sessions that hosts can't be parked for, because what one of them has does not fit into one object
-/// ([`Bounds::object_bytes`]). See [`unchanged`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooLarge {
-    /// The sessions, each by VRF, and address or interface.
-    pub sessions: BTreeSet<(String, String)>,
-    /// Those that wait.
-    pub hosts: BTreeSet<String>,
 }
 
 /// The writes that are safe now. With `add_only`, nothing is taken away: neither a fact nor a host from any object, nor
@@ -67,12 +63,12 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bo
     if pairs.values().all(Pair::is_done) {
         return Next::default();
     }
-    let (planner, state) = Planner::new(&pairs, bounds);
+    let (mut planner, state) = Planner::new(&pairs, bounds);
+    let (mut contents, mut hosts) = (planner.contents(&pairs), HashMap::new());
     let (mut writes, too_large) = planner.next_writes(&state);
     if add_only {
         writes = planner.additions(&state, writes);
     }
-    let (mut contents, mut hosts) = (planner.contents(&pairs), HashMap::new());
     let mut layers = Writes::new();
     for (name, object) in &writes {
         let layer = (!object.groups.is_empty()).then(|| {
@@ -159,16 +155,42 @@ struct Object<'a> {
 
 type State<'a> = BTreeMap<Name, Object<'a>>;
 
-/// Parking objects in use, and what the groups that they hold are to have: these agree on that and on what they keep.
-type Homes<'a> = BTreeMap<Name, Facts<'a>>;
+/// The objects that differ, on both sides.
+fn different<'s, 'a>(
+    one: &'s State<'a>,
+    other: &'s State<'a>,
+) -> impl Iterator<Item = (&'s Name, [Option<&'s Object<'a>>; 2])> {
+    let pairs = one.iter().merge_join_by(other, |(one, _), (other, _)| one.cmp(other)).filter_map(|pair| {
+        let (one, other) = pair.left_and_right();
+        let (name, _) = one.or(other)?;
+        Some((name, [one, other].map(|object| object.map(|(_, object)| object))))
+    });
+    pairs.filter(|(_, [one, other])| one != other)
+}
+
+/// The parking objects.
+fn parks<'s, 'a>(state: &'s State<'a>) -> impl Iterator<Item = (&'s Name, &'s Object<'a>)> {
+    state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX))
+}
+
+/// Parking objects in use, each with its slice, and what the groups that they hold are to have of that: these agree on it and on
+/// what they keep.
+type Homes<'a> = BTreeMap<Name, (Slice, Facts<'a>)>;
+
+/// The slices of what groups have that parking objects hold.
+type Parked = BTreeMap<usize, Vec<Slice>>;
 
 struct Planner<'a> {
     /// Hosts that the same objects select, now and at the end.
     groups: Vec<BTreeSet<&'a str>>,
+    /// What is wanted.
+    wanted: State<'a>,
+    /// The same, less what is held back.
     target: State<'a>,
     common: Common<'a>,
     bounds: Bounds,
     verdicts: Rc<RefCell<Verdicts<'a>>>,
+    memo: Rc<Memo<'a>>,
 }
 
 impl<'a> Planner<'a> {
@@ -224,12 +246,13 @@ impl<'a> Planner<'a> {
             }
         }
         let groups = groups.into_values().collect();
-        (Self { groups, target, common: said.common, bounds, verdicts: Rc::default() }, state)
+        let (wanted, common) = (target.clone(), said.common);
+        (Self { groups, wanted, target, common, bounds, verdicts: Rc::default(), memo: Rc::default() }, state)
     }
 
     /// The contents that are wanted, by what they say.
     fn contents(&self, pairs: &BTreeMap<&'a str, Pair<'a>>) -> HashMap<[Id<'a>; 2], Arc<Content>> {
-        let wanted = self.target.iter().filter_map(|(name, object)| Some((object, pairs.get(&**name)?.new?)));
+        let wanted = self.wanted.iter().filter_map(|(name, object)| Some((object, pairs.get(&**name)?.new?)));
         wanted.map(|(object, layer)| (object.facts.id(), Arc::clone(&layer.content))).collect()
     }
 
@@ -239,37 +262,47 @@ impl<'a> Planner<'a> {
 
     /// What there is. Only the suspects among the groups can be broken.
     fn view(&self, state: &State<'a>, suspects: impl Iterator<Item = usize>) -> View<'a> {
-        View::new(self.groups.len(), state, &self.target, suspects, Rc::clone(&self.verdicts))
+        let (verdicts, memo) = (Rc::clone(&self.verdicts), Rc::clone(&self.memo));
+        View::new(self.groups.len(), state, &self.target, suspects, verdicts, memo)
     }
 
     fn first_view(&self, state: &State<'a>) -> View<'a> {
         self.view(state, 0..self.groups.len())
     }
 
-    fn homes(&self, state: &State<'a>, view: &View<'a>) -> (Homes<'a>, BTreeSet<usize>) {
-        let mut parks: Vec<_> = state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX)).collect();
+    fn homes(&self, state: &State<'a>, view: &View<'a>) -> (Homes<'a>, Parked) {
+        let mut parks: Vec<_> = parks(state).collect();
         parks.sort_by_key(|(name, object)| (object.groups.len(), *name));
-        let (mut homes, mut taken) = (Homes::new(), BTreeSet::new());
+        let (mut homes, mut parked) = (Homes::new(), Parked::new());
         for (name, object) in parks {
+            let slice = Slice::of_name(name);
             let mut groups = object.groups.iter().copied();
             let Some(first) = groups.next() else { continue };
-            if !object.groups.is_disjoint(&taken) || !object.groups.is_disjoint(&view.broken) {
+            let is_parked =
+                |group| parked.get(group).is_some_and(|slices| slices.iter().any(|other| slice.meets(*other)));
+            if object.groups.iter().any(is_parked) || !object.groups.is_disjoint(&view.broken) {
                 continue;
             }
-            let wanted = view.wanted(first);
-            let mut agree = groups.map(|group| view.wanted(group) == wanted && view.keep(group) == view.keep(first));
-            if !wanted.is_empty() && agree.all(|agrees| agrees) {
-                taken.extend(&object.groups);
-                homes.insert(Name::clone(name), wanted);
+            let (keep, all) = (view.keep(first), view.wanted(first));
+            let mut agree = groups.map(|group| view.wanted(group) == all && view.keep(group) == keep);
+            let [keep_of_slice, wanted] = [&keep, &all].map(|facts| self.memo.slice(facts, slice));
+            // What has outgrown an object can't become what is wanted.
+            let fits = |facts| self.fits(facts, self.bounds.object_bytes);
+            let can_end = object.facts == wanted || fits(&wanted) && fits(&keep_of_slice);
+            if !all.is_empty() && agree.all(|agrees| agrees) && can_end {
+                for group in &object.groups {
+                    parked.entry(*group).or_default().push(slice);
+                }
+                homes.insert(Name::clone(name), (slice, wanted));
             }
         }
-        (homes, taken)
+        (homes, parked)
     }
 
-    /// Where each object is to go now, and the groups that parking objects hold.
-    fn goals(&self, state: &State<'a>, view: &View<'a>) -> (State<'a>, BTreeSet<usize>) {
-        let (homes, taken) = self.homes(state, view);
-        let unfinished = homes.iter().filter_map(|(name, wanted)| Some((state.get(name)?, wanted)));
+    /// Where each object is to go now, and what is parked.
+    fn goals(&self, state: &State<'a>, view: &View<'a>) -> (State<'a>, Parked) {
+        let (homes, parked) = self.homes(state, view);
+        let unfinished = homes.iter().filter_map(|(name, (_, wanted))| Some((state.get(name)?, wanted)));
         let unfinished = unfinished.filter(|(park, wanted)| park.facts != **wanted).map(|(park, _)| park);
         let mut held = view.broken.clone();
         held.extend(unfinished.flat_map(|park| park.groups.iter().copied()));
@@ -284,22 +317,17 @@ impl<'a> Planner<'a> {
                 goals.insert(Name::clone(name), goal);
             }
         }
-        let names: BTreeSet<&Name> = state.keys().chain(goals.keys()).collect();
-        let moving =
-            names.into_iter().filter(|name| !homes.contains_key(*name) && state.get(*name) != goals.get(*name));
-        let busy: BTreeSet<usize> = moving
-            .flat_map(|name| [state.get(name), goals.get(name)])
-            .flatten()
-            .flat_map(|object| object.groups.iter().copied())
-            .collect();
-        for (name, wanted) in homes {
+        let moving = different(state, &goals).filter(|(name, _)| !homes.contains_key(*name));
+        let moving = moving.flat_map(|(_, sides)| sides.into_iter().flatten());
+        let busy: BTreeSet<usize> = moving.flat_map(|object| object.groups.iter().copied()).collect();
+        for (name, (slice, wanted)) in homes {
             let Some(park) = state.get(&name) else { continue };
             if park.facts != wanted {
                 let changed = Object { groups: park.groups.clone(), facts: wanted };
                 let goal = if view.safe(&name, park, &changed) {
                     changed
                 } else {
-                    let keep = park.groups.first().map(|group| view.keep(*group));
+                    let keep = park.groups.first().map(|group| self.memo.slice(&view.keep(*group), slice));
                     Object { groups: changed.groups, facts: keep.unwrap_or_default() }
                 };
                 goals.insert(name, goal);
@@ -307,20 +335,16 @@ impl<'a> Planner<'a> {
                 goals.insert(name, park.clone());
             }
         }
-        (goals, taken)
+        (goals, parked)
     }
 
     /// Each object's goal, if that is safe beside what was chosen already; and the goals that are not.
     fn round(&self, state: &State<'a>, mut view: View<'a>) -> Round<'a> {
         let (goals, parked) = self.goals(state, &view);
         let (mut writes, mut left) = (State::new(), State::new());
-        let names: BTreeSet<&Name> = state.keys().chain(goals.keys()).collect();
         let nothing = Object::default();
-        for name in names {
-            let (old, goal) = (state.get(name).unwrap_or(&nothing), goals.get(name).unwrap_or(&nothing));
-            if state.get(name) == Some(goal) {
-                continue;
-            }
+        for (name, sides) in different(state, &goals) {
+            let [old, goal] = sides.map(|object| object.unwrap_or(&nothing));
             let able = view.safe(name, old, goal);
             if able {
                 view.choose(name, old, goal);
@@ -362,57 +386,84 @@ impl<'a> Planner<'a> {
         BTreeSet::new()
     }
 
-    /// Of groups that are to be parked those whose turn it is, and what can't be parked.
-    fn in_turn(
-        &self,
-        state: &State<'a>,
-        view: &View<'a>,
-        mut stuck: BTreeSet<usize>,
-    ) -> (BTreeSet<usize>, Vec<TooLarge>) {
-        if stuck.is_empty() {
-            return Default::default();
+    fn next_writes(&mut self, state: &State<'a>) -> (State<'a>, Vec<TooLarge>) {
+        let mut kept = Kept::default();
+        loop {
+            let round = self.round(state, self.first_view(state));
+            let stuck = self.stuck(state, &round);
+            if !self.keep_what_is_too_large(&mut kept, &round, &stuck) {
+                let parks = self.parks(state, &round, &stuck);
+                let mut writes = round.writes;
+                writes.extend(parks);
+                return (writes, self.told(&kept));
+            }
+            self.hold_back(&kept);
         }
-        let mut components = Components::new(self.groups.len(), state, &self.target);
-        let too_large = components.too_large(&stuck, view, self.bounds.object_bytes);
-        stuck.retain(|group| !too_large.contains(group));
-        let parks = state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX));
-        let parked: Vec<_> = parks.filter_map(|(_, park)| Some((*park.groups.first()?, park.facts.load()))).collect();
-        let turn = components.in_turn(&stuck, &parked, view, self.bounds.cell_load);
-        let mut by_sessions: BTreeMap<BTreeSet<(String, String)>, BTreeSet<usize>> = BTreeMap::new();
-        for group in too_large {
-            let changed = view.changes(group).into_iter().flat_map(|change| self.common.sessions_of(change.key));
-            let sessions = changed.map(|(vrf, key)| (vrf.to_owned(), key.to_owned())).collect();
-            by_sessions.entry(sessions).or_default().insert(group);
-        }
-        let too_large =
-            by_sessions.into_iter().map(|(sessions, groups)| TooLarge { sessions, hosts: self.hosts(&groups) });
-        (turn, too_large.collect())
     }
 
-    fn next_writes(&self, state: &State<'a>) -> (State<'a>, Vec<TooLarge>) {
-        let round = self.round(state, self.first_view(state));
-        let (turn, too_large) = self.in_turn(state, &round.view, self.stuck(state, &round));
-        let Round { view, mut writes, .. } = round;
-        // Groups that agree on what they keep and on what they are to have share a parking object.
-        let mut parks: HashMap<(Facts<'a>, Facts<'a>), BTreeSet<usize>> = HashMap::new();
-        for group in turn {
-            parks.entry((view.keep(group), view.wanted(group))).or_default().insert(group);
+    /// Whether one object can't say all that a group keeps, or all that it is to have.
+    fn is_too_large(&self, group: usize, view: &View<'a>) -> bool {
+        let is_too_large = |bytes| bytes > self.bounds.object_bytes;
+        // Most groups are told the same by objects that they share, and it is little.
+        let at_most = |facts| self.memo.bytes_at_most(facts);
+        let bytes = view.said(group).map(|both| both.map(at_most));
+        let [now, then] = bytes.fold([0, 0], |[now, then], [old, wanted]| [now + old, then + wanted]);
+        is_too_large(now.max(then))
+            && [view.keep(group), view.wanted(group)].iter().any(|facts| is_too_large(self.bytes(facts)))
+    }
+
+    fn bytes(&self, facts: &Facts<'a>) -> usize {
+        self.memo.bytes(facts, &self.common)
+    }
+
+    /// Whether an object with room for so many bytes can say this, or cutting would not help.
+    fn fits(&self, facts: &Facts<'a>, room: usize) -> bool {
+        self.bytes(facts) <= room || facts.is_about_one_prefix()
+    }
+
+    /// Of groups that are to be parked those whose turn it is.
+    fn in_turn(&self, state: &State<'a>, view: &View<'a>, stuck: &BTreeSet<usize>) -> BTreeSet<usize> {
+        if stuck.is_empty() {
+            return BTreeSet::new();
         }
+        let parked = parks(state).filter_map(|(_, park)| Some((*park.groups.first()?, park.facts.load())));
+        let mut components = Components::new(self.groups.len(), state, &self.target);
+        components.in_turn(stuck, &parked.collect::<Vec<_>>(), view, self.bounds.cell_load)
+    }
+
+    /// New parking objects for groups that are to be parked.
+    fn parks(&self, state: &State<'a>, round: &Round<'a>, stuck: &BTreeSet<usize>) -> State<'a> {
+        let Round { view, writes, parked, .. } = round;
+        // Groups that agree on what they keep and on what they are to have share a parking object, or one for each slice.
+        let mut alike: HashMap<(Facts<'a>, Facts<'a>, &[Slice]), BTreeSet<usize>> = HashMap::new();
+        for group in self.in_turn(state, view, stuck) {
+            let slices = parked.get(&group).map_or(&[][..], Vec::as_slice);
+            alike.entry((view.keep(group), view.wanted(group), slices)).or_default().insert(group);
+        }
+        let mut parks = State::new();
         // No two of them concern the same group, so their order does not matter.
-        let parks = parks.into_iter().flat_map(|((keep, wanted), groups)| {
-            let load = keep.load().max(wanted.load());
-            self.portions(groups, load).into_iter().map(move |groups| (keep.clone(), groups))
-        });
-        for (keep, groups) in parks {
-            let hosts: Vec<String> = self.hosts(&groups).into_iter().collect();
-            let name: Name = format!("{}{}", names::PARK_PREFIX, hash(&hosts.join("\n"))).into();
-            let park = Object { groups, facts: keep };
-            let is_new = !state.contains_key(&name) && !writes.contains_key(&name);
-            if is_new && !park.facts.is_empty() && view.safe(&name, &Object::default(), &park) {
-                writes.insert(name, park);
+        for ((keep, wanted, there), groups) in alike {
+            // A slice has room for twice what it has.
+            let room = |slice: Slice| self.bounds.object_bytes / if slice.is_whole() { 1 } else { 2 };
+            let fits =
+                |slice| [&keep, &wanted].iter().all(|facts| self.fits(&self.memo.slice(facts, slice), room(slice)));
+            let slices = Slice::WHOLE.cut(there, &fits);
+            let load = keep.load().max(wanted.load()) / (there.len() + slices.len()).max(1);
+            let portions = self.portions(groups, load);
+            for slice in slices {
+                for groups in &portions {
+                    let hosts: Vec<String> = self.hosts(groups).into_iter().collect();
+                    let name = format!("{}{}{}", names::PARK_PREFIX, hash(&hosts.join("\n")), slice.suffix());
+                    let facts = self.memo.slice(&keep, slice);
+                    let park = Object { groups: groups.clone(), facts };
+                    let is_new = !state.contains_key(name.as_str()) && !writes.contains_key(name.as_str());
+                    if is_new && !park.facts.is_empty() && view.safe(&name, &Object::default(), &park) {
+                        parks.insert(name.into(), park);
+                    }
+                }
             }
         }
-        (writes, too_large)
+        parks
     }
 
     /// Groups in portions of so many hosts as one object may select that costs so much for each.
@@ -434,13 +485,16 @@ impl<'a> Planner<'a> {
     }
 
     /// The same writes, less what they would take away.
-    fn additions(&self, state: &State<'a>, writes: State<'a>) -> State<'a> {
+    fn additions(&mut self, state: &State<'a>, writes: State<'a>) -> State<'a> {
         let mut view = self.first_view(state);
         let mut chosen = State::new();
         let nothing = Object::default();
         for (name, goal) in writes {
             let old = state.get(&name).unwrap_or(&nothing);
-            let facts = Facts::together(&[&goal.facts, &old.facts]);
+            let sessions = &old.facts.sessions;
+            let kept = sessions.keeping(&sessions.different(&goal.facts.sessions));
+            let more = goal.facts.with_kept(&kept, &mut self.common);
+            let facts = self.memo.together(&[&more, &old.facts]);
             let more_groups = old.groups.union(&goal.groups).copied().collect();
             for groups in [more_groups, old.groups.clone()] {
                 let candidate = Object { groups, facts: facts.clone() };
@@ -466,8 +520,8 @@ struct Round<'a> {
     writes: State<'a>,
     /// The goals that are out of reach.
     left: State<'a>,
-    /// The groups that parking objects hold.
-    parked: BTreeSet<usize>,
+    /// The slices that are parked.
+    parked: Parked,
 }
 
 impl<'a> Round<'a> {
@@ -477,7 +531,8 @@ impl<'a> Round<'a> {
         let left = self.left.iter();
         let hindered =
             left.flat_map(|(name, goal)| self.view.hindered(name, state.get(name).unwrap_or(&nothing), goal));
-        hindered.filter(|group| !self.view.broken.contains(group) && !self.parked.contains(group)).collect()
+        let is_parked = |group: &usize| self.parked.get(group).is_some_and(|slices| Slice::are_all(slices));
+        hindered.filter(|group| !self.view.broken.contains(group) && !is_parked(group)).collect()
     }
 }
 

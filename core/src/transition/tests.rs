@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clarion_api::frr::{BfdProfile, Neighbor};
+use clarion_api::frr::{BfdProfile, Neighbor, NextHop};
+use ipnet::IpNet;
 use itertools::Itertools as _;
 use proptest::prelude::*;
 
@@ -17,43 +18,76 @@ use crate::{
 /// So small that hosts that agree are parked in several objects.
 const BOUNDS: Bounds = Bounds { cell_load: 4, shard_prefixes: 1, shard_entries: 1, object_bytes: 1_000 };
 
-/// Wishes of one class of hosts: the hold time, a router ID, and the local preference of each prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Hardly a host has so little that an object could hold it, if nothing but its routes changes.
+const SMALL: Bounds = Bounds { object_bytes: 60, ..BOUNDS };
+
+/// Wishes of one class of hosts: the terms of a session, its next hop, a router ID, and the local preference of each prefix, of which
+/// the last two are of IPv6; and the hold time of a second session, which has the odd prefixes alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     asn: i64,
     hold: u8,
+    dual_stack: bool,
+    next_hop: Option<u8>,
     id: Option<u8>,
     bfd: Option<u8>,
     routes: BTreeMap<u8, Option<u8>>,
+    second: Option<u8>,
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    let routes = prop::collection::btree_map(0..4_u8, prop::option::of(0..2_u8), 0..4);
-    (0..2_i64, 0..2_u8, prop::option::of(0..2_u8), prop::option::of(0..2_u8), routes)
-        .prop_map(|(asn, hold, id, bfd, routes)| Wish { asn: 64512 + asn, hold, id, bfd, routes })
+    let routes = prop::collection::btree_map(0..6_u8, prop::option::of(0..2_u8), 0..5);
+    let one_of_two = || prop::option::of(0..2_u8);
+    let of_session = (0..2_i64, 0..2_u8, any::<bool>(), one_of_two(), one_of_two(), one_of_two());
+    (of_session, routes, one_of_two()).prop_map(|((asn, hold, dual_stack, next_hop, id, bfd), routes, second)| Wish {
+        asn: 64512 + asn,
+        hold,
+        dual_stack,
+        next_hop,
+        id,
+        bfd,
+        routes,
+        second,
+    })
+}
+
+fn two_routes() -> Wish {
+    Wish { asn: 64512, routes: BTreeMap::from([(0, None), (1, None)]), ..Wish::default() }
+}
+
+fn neighbor(address: &str, hold: u8, dual_stack: bool) -> Neighbor {
+    Neighbor {
+        address: Some(address.to_owned()),
+        asn: Some(1),
+        hold_time: Some(format!("{}s", 90 + hold)),
+        keepalive_time: Some("30s".to_owned()),
+        dual_stack_address_family: Some(true).filter(|_| dual_stack),
+        ..Neighbor::default()
+    }
 }
 
 fn content(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
-    let neighbor = Neighbor {
-        address: Some("192.0.2.1".to_owned()),
-        asn: Some(1),
-        hold_time: Some(format!("{}s", 90 + wish.hold)),
-        keepalive_time: Some("30s".to_owned()),
-        ..Neighbor::default()
+    let session = |neighbor: Neighbor, has: &dyn Fn(u8) -> bool| {
+        let mut session = Session::new(neighbor);
+        for (n, local_pref) in wish.routes.iter().filter(|(n, _)| part(**n) && has(**n)) {
+            let attributes = Attributes { local_pref: local_pref.map(i64::from), ..Attributes::default() };
+            let prefix = if *n < 4 { format!("10.0.0.{n}/32") } else { format!("fc00::{n}/128") };
+            session.routes.insert(prefix.parse().unwrap(), attributes.into());
+        }
+        session
     };
-    let mut session = Session::new(neighbor);
-    for (n, local_pref) in wish.routes.iter().filter(|(n, _)| part(**n)) {
-        let attributes = Attributes { local_pref: local_pref.map(i64::from), ..Attributes::default() };
-        session.routes.insert(format!("10.0.0.{n}/32").parse().unwrap(), attributes.into());
-    }
+    let mut first = session(neighbor("192.0.2.1", wish.hold, wish.dual_stack), &|n| n < 4 || wish.dual_stack);
     let profiles = wish.bfd.map(|bfd| BfdProfile {
         name: format!("p{bfd}"),
         receive_interval: Some(100 + i32::from(bfd)),
         ..BfdProfile::default()
     });
-    session.bfd_profile = profiles.as_ref().map(|profile| profile.name.clone());
+    first.bfd_profile = profiles.as_ref().map(|profile| profile.name.clone());
+    let next_hop = wish.next_hop.map(|n| NextHop { ipv6: Some(format!("fd00::{n}")), ..NextHop::default() });
+    first.next_hop = next_hop.filter(|_| wish.dual_stack);
+    let second = wish.second.map(|hold| session(neighbor("192.0.2.2", hold, false), &|n| n < 4 && n % 2 == 1));
     let id = wish.id.map(|id| format!("10.9.9.{id}"));
-    let sessions = BTreeMap::from([(session.key(), session)]);
+    let sessions = [first].into_iter().chain(second).map(|session| (session.key(), session)).collect();
     let router = Router { asn: wish.asn, id, sessions };
     let bfd_profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
     Content { routers: BTreeMap::from([(String::new(), router)]), bfd_profiles }
@@ -64,7 +98,7 @@ fn overlay(wish: &Wish, part: impl Fn(u8) -> bool) -> Content {
     let mut content = content(wish, part);
     for router in content.routers.values_mut() {
         router.id = None;
-        router.sessions.values_mut().for_each(|session| session.bfd_profile = None);
+        router.sessions.values_mut().for_each(|session| (session.bfd_profile, session.next_hop) = (None, None));
     }
     content.bfd_profiles.clear();
     content
@@ -115,6 +149,24 @@ fn layout() -> impl Strategy<Value = Layout> {
     )
 }
 
+/// The same, with the same sessions everywhere.
+fn with_the_same_sessions(layout: Layout) -> Layout {
+    let same = |mut layer: Layer| {
+        let content = Arc::make_mut(&mut layer.content);
+        content.bfd_profiles.clear();
+        for router in content.routers.values_mut() {
+            (router.asn, router.id) = (64512, None);
+            for session in router.sessions.values_mut() {
+                (session.bfd_profile, session.next_hop) = (None, None);
+                session.neighbor.hold_time = Some("90s".to_owned());
+                session.neighbor.dual_stack_address_family = Some(true);
+            }
+        }
+        layer
+    };
+    layout.into_iter().map(|(name, layer)| (name, same(layer))).collect()
+}
+
 type Said = BTreeMap<String, String>;
 
 /// What FRR-K8s makes of all objects for each host; an error where two of them contradict each other.
@@ -141,6 +193,8 @@ fn said(node: &admit::NodeConfig) -> Said {
         said.extend(router.id.iter().map(|id| (format!("id {vrf}"), id.clone())));
         for (key, neighbor) in &router.neighbors {
             said.insert(format!("session {vrf} {key}"), format!("{:?}", neighbor.parameters));
+            let next_hop = neighbor.next_hop.ipv6.iter();
+            said.extend(next_hop.map(|hop| (format!("next hop {vrf} {key}"), hop.to_string())));
             said.extend(neighbor.bfd_profile.iter().map(|name| {
                 let profile = node.bfd_profiles.get(name);
                 (format!("bfd {vrf} {key}"), format!("{profile:?}"))
@@ -151,6 +205,37 @@ fn said(node: &admit::NodeConfig) -> Said {
         }
     }
     said
+}
+
+/// Host, session, prefix and attributes.
+type HostRoute = (String, (String, String), IpNet, Arc<Attributes>);
+
+/// All routes of all hosts, by objects that the daemons can merge.
+fn routes(layout: &Layout) -> BTreeSet<HostRoute> {
+    merged(layout).expect("it can be merged");
+    let mut routes = BTreeSet::new();
+    for layer in layout.values() {
+        for (vrf, key, session) in layer.content.sessions() {
+            let hosts = layer.hosts.iter().cartesian_product(&session.routes);
+            routes.extend(hosts.map(|(host, (prefix, route))| {
+                (host.clone(), (vrf.to_owned(), key.to_owned()), *prefix, Arc::clone(route))
+            }));
+        }
+    }
+    routes
+}
+
+/// How many bytes prefixes take where an object's spec names them.
+fn bytes(layer: &Layer) -> usize {
+    fn of(value: &serde_json::Value) -> usize {
+        match value {
+            serde_json::Value::String(text) if text.parse::<IpNet>().is_ok() => text.len() + 3,
+            serde_json::Value::Array(values) => values.iter().map(of).sum(),
+            serde_json::Value::Object(fields) => fields.values().map(of).sum(),
+            _ => 0,
+        }
+    }
+    of(&serde_json::to_value(layer.spec()).unwrap())
 }
 
 fn apply(layout: &mut Layout, name: &str, to: &Option<Layer>) {
@@ -184,6 +269,21 @@ fn land(layout: &mut Layout, target: &Layout, writes: &Writes, order: u64, stop:
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn the_bytes_of_an_object_are_known_before_it_is_written(wish in wish(), more in wish()) {
+        let mut content = content(&wish, |_| true);
+        content.routers.extend(self::content(&more, |_| true).routers.into_values().map(|router| ("red".to_owned(), router)));
+        let mut common = Common::default();
+        let facts = Facts::of(&content, &mut common);
+        let layer = Layer::new(BTreeSet::new(), content.clone());
+        prop_assert_eq!(facts.bytes(&common), bytes(&layer));
+        prop_assert!(facts.bytes(&common) <= facts.bytes_at_most());
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
@@ -212,6 +312,66 @@ proptest! {
     }
 
     #[test]
+    fn routes_change_though_no_object_can_hold_what_a_host_has(
+        from in layout(),
+        to in layout(),
+        then in prop::option::of(layout()),
+        order in any::<u64>(),
+        stops in prop::collection::vec(1..5_usize, 300),
+    ) {
+        let (mut state, mut target) = (with_the_same_sessions(from), with_the_same_sessions(to));
+        let mut then = then.map(with_the_same_sessions);
+        for (number, stop) in stops.iter().enumerate() {
+            if number == 2 && let Some(changed) = then.take() {
+                target = changed;
+            }
+            let Next { writes, too_large } = next_writes(&state, &target, false, SMALL);
+            prop_assert!(too_large.is_empty(), "{too_large:?}");
+            if writes.is_empty() {
+                break;
+            }
+            land(&mut state, &target, &writes, order.wrapping_add(number as u64), *stop)?;
+            for (name, layer) in state.iter().filter(|(name, _)| name.starts_with(names::PARK_PREFIX)) {
+                let prefixes = layer.content.prefixes().collect::<BTreeSet<_>>().len();
+                prop_assert!(prefixes == 1 || bytes(layer) <= SMALL.object_bytes, "{name}: {} bytes", bytes(layer));
+            }
+        }
+        prop_assert_eq!(state, target);
+    }
+
+    #[test]
+    fn what_is_too_large_takes_nothing_away_and_comes_to_rest(
+        from in layout(),
+        to in layout(),
+        then in prop::option::of(layout()),
+        order in any::<u64>(),
+        stops in prop::collection::vec(1..5_usize, 300),
+    ) {
+        let (mut state, mut target, mut then) = (from, to, then);
+        let mut held = None;
+        for (number, stop) in stops.iter().enumerate() {
+            if number == 2 && let Some(changed) = then.take() {
+                target = changed;
+            }
+            let Next { writes, too_large } = next_writes(&state, &target, false, SMALL);
+            if writes.is_empty() {
+                prop_assert_eq!(state == target, too_large.is_empty(), "what is left is told");
+                held = Some(too_large);
+                break;
+            }
+            land(&mut state, &target, &writes, order.wrapping_add(number as u64), *stop)?;
+        }
+        let Some(too_large) = held else { return Err(TestCaseError::fail("it goes on for ever")) };
+        let (now, wanted) = (routes(&state), routes(&target));
+        let (all, done): (BTreeSet<_>, BTreeSet<_>) = (wanted.iter().collect(), now.iter().collect());
+        prop_assert!(done.is_subset(&all), "what is not wanted is gone");
+        for (host, session, prefix, _) in all.difference(&done) {
+            let waits = |change: &TooLarge| change.hosts.contains(host) && change.sessions.contains(session);
+            prop_assert!(prefix.addr().is_ipv6() && too_large.iter().any(waits), "{host} lacks {prefix} on {session:?}");
+        }
+    }
+
+    #[test]
     fn add_only_takes_nothing_away(from in layout(), to in layout(), order in any::<u64>()) {
         let mut state = from;
         for number in 0..20 {
@@ -235,7 +395,7 @@ proptest! {
 
 #[test]
 fn a_hold_time_that_two_objects_carry_is_changed_by_way_of_a_parking_object() {
-    let wish = |hold| Wish { asn: 64512, hold, id: None, bfd: Some(0), routes: BTreeMap::from([(0, None), (1, None)]) };
+    let wish = |hold| Wish { hold, bfd: Some(0), ..two_routes() };
     let layout = |hold| {
         let shard = |s: u8| Layer::new(BTreeSet::from(["h".to_owned()]), content(&wish(hold), move |n| n % 2 == s));
         Layout::from([("s0".to_owned(), shard(0)), ("s1".to_owned(), shard(1))])
@@ -262,7 +422,7 @@ fn a_statement_is_small() {
 /// at once would be more than [`BOUNDS`] has room for.
 #[test]
 fn classes_of_hosts_are_parked_one_after_the_other() {
-    let wish = |hold| Wish { asn: 64512, hold, id: None, bfd: None, routes: BTreeMap::from([(0, None), (1, None)]) };
+    let wish = |hold| Wish { hold, ..two_routes() };
     let layout = |hold| {
         let mut layout = Layout::new();
         for class in ["a", "b", "c"] {

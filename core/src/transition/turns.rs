@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{State, view::View};
+use super::{State, different, view::View};
 
 /// Groups that can only be parked together: an object is free once all hosts that it selects are.
 pub struct Components {
@@ -15,10 +15,8 @@ impl Components {
     /// Of so many groups, by the objects that change.
     pub fn new(groups: usize, state: &State, target: &State) -> Self {
         let mut components = Self { parents: (0..groups).collect() };
-        let names: BTreeSet<_> = state.keys().chain(target.keys()).collect();
-        for name in names.into_iter().filter(|name| state.get(*name) != target.get(*name)) {
-            let mut selected =
-                [state.get(name), target.get(name)].into_iter().flatten().flat_map(|object| &object.groups);
+        for (_, sides) in different(state, target) {
+            let mut selected = sides.into_iter().flatten().flat_map(|object| &object.groups);
             let Some(first) = selected.next() else { continue };
             selected.for_each(|group| components.join(*first, *group));
         }
@@ -41,13 +39,6 @@ impl Components {
             group = grandparent;
         }
         group
-    }
-
-    /// Of groups that are to be parked those that can never be, because one of their component has more than so many bytes.
-    pub fn too_large(&mut self, stuck: &BTreeSet<usize>, view: &View, bytes: usize) -> BTreeSet<usize> {
-        let large = stuck.iter().filter(|group| view.bytes(**group) > bytes);
-        let large: BTreeSet<usize> = large.map(|group| self.of(*group)).collect();
-        stuck.iter().copied().filter(|group| large.contains(&self.of(*group))).collect()
     }
 
     /// Of groups that are to be parked those whose turn it is: of components in which some are parked already (told by a group of each

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    facts::Facts,
     list::{Change, Id, List},
     topics::Topics,
 };
@@ -37,15 +36,15 @@ pub struct Verdicts<'a> {
     safe: HashMap<Case<'a>, bool>,
     /// Of two lists, whether one says something else of anything than the other.
     contradictory: HashMap<[Id<'a>; 2], bool>,
-    /// How many bytes prefixes take, by lists of routes.
-    bytes: HashMap<Id<'a>, usize>,
     /// All of these lists: none may go away, and another have its [`Id`].
     lists: HashMap<Id<'a>, List<'a>>,
 }
 
 impl<'a> Verdicts<'a> {
     fn keep(&mut self, lists: &[&List<'a>]) {
-        self.lists.extend(lists.iter().map(|list| (list.id(), (*list).clone())));
+        for list in lists {
+            self.lists.entry(list.id()).or_insert_with(|| (*list).clone());
+        }
     }
 
     /// The change from one list to another.
@@ -88,17 +87,6 @@ impl<'a> Verdicts<'a> {
         self.contradictory.insert(pair, found);
         self.keep(&[one, other]);
         found
-    }
-
-    /// [`Facts::bytes`].
-    pub fn bytes(&mut self, facts: &Facts<'a>) -> usize {
-        if let Some(known) = self.bytes.get(&facts.routes.id()) {
-            return *known;
-        }
-        let bytes = facts.bytes();
-        self.bytes.insert(facts.routes.id(), bytes);
-        self.keep(&[&facts.routes]);
-        bytes
     }
 
     /// Whether everything can change at once beside what the objects of a group say.

@@ -11,8 +11,9 @@ use std::{
 
 use super::{
     Name, Object, State,
-    facts::Facts,
-    list::{Change, List},
+    facts::{Facts, Key},
+    list::List,
+    memo::Memo,
     verdict::{Step, Verdicts},
 };
 
@@ -44,6 +45,7 @@ pub struct View<'a> {
     rows: Vec<Rows<'a>>,
     /// What was found out about changes. Cells are told the same, so most changes come many times; and in each round again.
     verdicts: Rc<RefCell<Verdicts<'a>>>,
+    memo: Rc<Memo<'a>>,
     /// Groups whose objects contradict each other. FRR-K8s refuses to merge them, so nothing can be lost there.
     pub broken: BTreeSet<usize>,
 }
@@ -56,6 +58,7 @@ impl<'a> View<'a> {
         target: &State<'a>,
         suspects: impl Iterator<Item = usize>,
         verdicts: Rc<RefCell<Verdicts<'a>>>,
+        memo: Rc<Memo<'a>>,
     ) -> Self {
         let mut rows: Vec<Rows> = (0..groups).map(|_| Rows::new()).collect();
         let mut row_of = |object: &Object<'a>, name: &Name, set: fn(&mut Row<'a>, &Facts<'a>)| {
@@ -71,7 +74,7 @@ impl<'a> View<'a> {
         for (name, object) in target {
             row_of(object, name, |row, facts| row.wanted = facts.clone());
         }
-        let mut view = Self { rows, verdicts, broken: BTreeSet::new() };
+        let mut view = Self { rows, verdicts, memo, broken: BTreeSet::new() };
         view.broken = view.contradictions(suspects);
         view
     }
@@ -90,10 +93,22 @@ impl<'a> View<'a> {
         self.rows.get(group).into_iter().flatten()
     }
 
+    /// What a group has now.
+    pub fn now(&self, group: usize) -> Facts<'a> {
+        let now: Vec<&Facts> = self.rows(group).map(|(_, row)| &row.old).collect();
+        self.memo.together(&now)
+    }
+
     /// What a group is to have in the end.
     pub fn wanted(&self, group: usize) -> Facts<'a> {
         let wanted: Vec<&Facts> = self.rows(group).map(|(_, row)| &row.wanted).collect();
-        Facts::together(&wanted)
+        self.memo.together(&wanted)
+    }
+
+    /// What a group has and is still to have, with today's values.
+    pub fn keep(&self, group: usize) -> Facts<'a> {
+        let (now, wanted) = (self.now(group), self.wanted(group));
+        self.memo.about(&now, &wanted)
     }
 
     /// What a group has costs FRR-K8s's webhook for one host, or what it is to have, if that is more.
@@ -103,23 +118,14 @@ impl<'a> View<'a> {
         old.max(wanted)
     }
 
-    /// How many bytes the prefixes of a group take.
-    pub fn bytes(&self, group: usize) -> usize {
-        let mut verdicts = self.verdicts.borrow_mut();
-        self.rows(group).map(|(_, row)| verdicts.bytes(&row.old)).sum()
+    /// What each object says to a group, now and in the end.
+    pub fn said(&self, group: usize) -> impl Iterator<Item = [&Facts<'a>; 2]> {
+        self.rows(group).map(|(_, row)| [&row.old, &row.wanted])
     }
 
-    /// What changes in the sessions that a group has and is to have.
-    pub fn changes(&self, group: usize) -> Vec<Change<'a>> {
-        let old = List::together(self.rows(group).map(|(_, row)| &row.old.sessions));
-        let wanted = List::together(self.rows(group).map(|(_, row)| &row.wanted.sessions));
-        old.about(&wanted).changes(&wanted)
-    }
-
-    /// What a group has and is still to have, with today's values.
-    pub fn keep(&self, group: usize) -> Facts<'a> {
-        let old: Vec<&Facts> = self.rows(group).map(|(_, row)| &row.old).collect();
-        Facts::together(&old).about(&self.wanted(group))
+    /// Whether several objects are to say this of a session. What they are is told by what is wanted alone: on the way there may be more.
+    pub fn is_for_many(&self, group: usize, key: &Key) -> bool {
+        self.rows(group).filter(|(_, row)| row.wanted.sessions.get(key).is_some()).count() > 1
     }
 
     /// Chooses a write that is safe.

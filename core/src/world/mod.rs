@@ -37,7 +37,7 @@ pub use crate::{
     address_set::Family,
     brake::Brake,
     compose::Bounds,
-    layer::{Attributes, Layer},
+    layer::{AdjRibOut, Attributes, Layer},
 };
 use crate::{finding::Reason, write::Write};
 

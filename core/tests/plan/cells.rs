@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use clarion_api::RouterPeerSpec;
+use clarion_api::{LoadBalancerAdvertisementSpec, RouterPeerSpec};
 use clarion_core::{
     ConfigurationWrite, World, plan,
     world::{Bounds, Family, ObjectName},
@@ -149,10 +149,14 @@ fn a_hold_time_changes_in_bounded_rounds() {
     assert_eq!(world.configurations.len(), objects);
 }
 
-/// Each of several objects has the session, so a hold time can only be changed where one object has everything that a node has; and
-/// here that is more than an object may hold.
-#[test]
-fn a_change_that_no_object_can_hold_waits_and_says_so() {
+fn hold_times(world: &World, router: &str) -> BTreeSet<Option<String>> {
+    let layers = world.configurations.iter().map(|object| &object.value.layer);
+    let sessions = layers.filter_map(|layer| layer.content.session("", router));
+    sessions.map(|session| session.neighbor.hold_time.clone()).collect()
+}
+
+/// A cluster of two shards, neither of which could have all prefixes.
+fn of_small_objects() -> World {
     let mut world = world();
     world.settings.bounds = Bounds { shard_prefixes: 2, object_bytes: 50, ..Bounds::default() };
     for n in 0..4 {
@@ -160,18 +164,26 @@ fn a_change_that_no_object_can_hold_waits_and_says_so() {
     }
     settle(&mut world);
     assert!(world.configurations.len() > 1, "there are shards");
-    let hold_times = |world: &World| -> BTreeSet<Option<String>> {
-        let sessions = world.configurations.iter().flat_map(|object| object.value.layer.content.sessions());
-        sessions.map(|(_, _, session)| session.neighbor.hold_time.clone()).collect()
+    world
+}
+
+/// Puts in a peer, or changes it.
+fn peer(world: &mut World, name: &str, router: &str, more: &serde_json::Value) {
+    let mut spec = json!({"myASN": 1, "peerASN": 2, "peerAddress": router, "dualStackAddressFamily": true});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>(name, spec));
+}
+
+/// Each of several objects has the session, so a hold time can only be changed where one object has everything that a node has; and
+/// here that is more than an object may hold.
+#[test]
+fn a_change_that_no_object_can_hold_waits_and_says_so() {
+    let mut world = of_small_objects();
+    let change = |world: &mut World, suspend: bool| {
+        let timers = json!({"suspend": suspend, "holdTime": "90s", "keepaliveTime": "30s"});
+        peer(world, "tor", "192.0.2.1", &timers);
     };
-    let peer = |world: &mut World, suspend: bool| {
-        let spec = json!({
-            "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "dualStackAddressFamily": true, "suspend": suspend,
-            "holdTime": "90s", "keepaliveTime": "30s",
-        });
-        edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>("tor", spec));
-    };
-    peer(&mut world, false);
+    change(&mut world, false);
     settle(&mut world);
     let (reason, message) = ready(&world, "tor");
     assert_eq!(reason, "ChangeTooLarge");
@@ -179,16 +191,122 @@ fn a_change_that_no_object_can_hold_waits_and_says_so() {
         message.starts_with("what changes of the session waits on nodes a, b, and all else goes on: "),
         "{message}"
     );
-    assert_eq!(hold_times(&world), [None].into(), "nothing is taken away");
+    assert_eq!(hold_times(&world, "192.0.2.1"), [None].into(), "nothing is taken away");
     service(&mut world, "s4", 4, &[Family::V4]);
     settle(&mut world);
     assert_eq!(announced(&world).len(), 5, "all else goes on");
 
-    peer(&mut world, true);
+    change(&mut world, true);
     settle(&mut world);
-    peer(&mut world, false);
+    change(&mut world, false);
     settle(&mut world);
     assert_eq!(ready(&world, "tor").0, "Valid");
-    assert_eq!(hold_times(&world), [Some("90s".to_owned())].into());
+    assert_eq!(hold_times(&world, "192.0.2.1"), [Some("90s".to_owned())].into());
     assert_eq!(announced(&world).len(), 5);
+}
+
+/// IPv6 prefixes go with the parameters that they need: none is announced on a session that can't carry it yet.
+#[test]
+fn a_session_that_can_not_become_dual_stack_goes_on_with_what_it_carries() {
+    let mut world = of_small_objects();
+    let dual_stack = |world: &mut World, dual_stack: bool| {
+        peer(world, "tor", "192.0.2.1", &json!({"dualStackAddressFamily": dual_stack}));
+    };
+    dual_stack(&mut world, false);
+    world.settings.bounds.object_bytes = 1_000;
+    settle(&mut world);
+    world.settings.bounds.object_bytes = 50;
+    for n in 4..7 {
+        service(&mut world, &format!("s{n}"), n, &[Family::V4, Family::V6]);
+    }
+    settle(&mut world);
+    assert_eq!(announced(&world).len(), 7, "IPv4 alone");
+
+    dual_stack(&mut world, true);
+    settle(&mut world);
+    assert_eq!(ready(&world, "tor").0, "ChangeTooLarge");
+    assert_eq!(announced(&world).len(), 7, "what it carries");
+    service(&mut world, "s7", 7, &[Family::V4, Family::V6]);
+    settle(&mut world);
+    assert_eq!(announced(&world).len(), 8, "all else goes on");
+
+    world.settings.bounds.object_bytes = 1_000;
+    settle(&mut world);
+    assert_eq!(ready(&world, "tor").0, "Valid");
+    assert_eq!(announced(&world).len(), 12);
+}
+
+/// Where nothing is announced on a session, one object has it.
+#[test]
+fn a_session_that_one_object_has_changes_while_another_waits() {
+    let mut world = of_small_objects();
+    let tor_alone = json!({"peers": ["tor"]});
+    edit_spec(&mut world.advertisements, custom::<LoadBalancerAdvertisementSpec, _>("all", tor_alone));
+    peer(&mut world, "spine", "192.0.2.2", &json!({}));
+    settle(&mut world);
+
+    let timers = json!({"holdTime": "90s", "keepaliveTime": "30s"});
+    peer(&mut world, "tor", "192.0.2.1", &timers);
+    peer(&mut world, "spine", "192.0.2.2", &timers);
+    peer(&mut world, "new", "192.0.2.3", &timers);
+    settle(&mut world);
+    let reasons = ["tor", "spine", "new"].map(|name| ready(&world, name).0);
+    assert_eq!(reasons, ["ChangeTooLarge", "Valid", "Valid"]);
+    assert_eq!(hold_times(&world, "192.0.2.1"), [None].into());
+    assert_eq!(hold_times(&world, "192.0.2.2"), [Some("90s".to_owned())].into());
+    assert_eq!(announced(&world).len(), 4);
+}
+
+/// What is announced from a node that is being drained has other attributes, so that no two objects may have it at a time.
+#[test]
+fn a_node_is_drained_though_no_object_can_hold_what_it_has() {
+    let mut world = of_small_objects();
+    world.settings.bounds.object_bytes = 60;
+    let before = announced_addresses(&world);
+    edit(&mut world.nodes, &ObjectName::cluster("a"), |node| {
+        node.value.withdraw_at = Some("1970-01-01T01:00:00Z".into())
+    });
+    settle_watching(&mut world, |world| assert_eq!(before, announced_addresses(world)));
+    let drained = |world: &World| {
+        let objects = world.configurations.iter().filter(|object| object.value.layer.hosts.contains("a"));
+        let sessions: Vec<_> =
+            objects.map(|object| object.value.layer.content.session("", "192.0.2.1").unwrap()).collect();
+        let attributes = sessions.iter().flat_map(|session| session.routes.values());
+        attributes.map(|attributes| attributes.is_draining()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(drained(&world), [true].into());
+    assert_eq!(ready(&world, "tor").0, "Valid");
+}
+
+/// The nodes of a rack have an AS number of their own; one of them moves to another rack.
+#[test]
+fn a_node_that_can_not_change_its_session_leaves_those_of_others_alone() {
+    let mut world = of_small_objects();
+    let racks = json!({"nodeOverrides": [{"nodeSelector": {"matchLabels": {"rack": "2"}}, "myASN": 3}]});
+    peer(&mut world, "tor", "192.0.2.1", &racks);
+    let rack = |world: &mut World, name: &str, rack: &str| {
+        edit(&mut world.nodes, &ObjectName::cluster(name), |node| {
+            node.meta.labels.insert("rack".into(), rack.into());
+        });
+    };
+    node(&mut world, "c");
+    rack(&mut world, "a", "2");
+    world.settings.bounds.object_bytes = 1_000;
+    settle(&mut world);
+    world.settings.bounds.object_bytes = 50;
+    let numbers = |world: &World, host: &str| {
+        let layers = world.configurations.iter().map(|object| &object.value.layer);
+        let layers = layers.filter(|layer| layer.hosts.contains(host));
+        layers.flat_map(|layer| layer.content.routers.values().map(|router| router.asn)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(["a", "b", "c"].map(|host| numbers(&world, host)), [3, 1, 1].map(|number| [number].into()));
+
+    rack(&mut world, "a", "1");
+    settle_watching(&mut world, |world| {
+        assert_eq!(["a", "b", "c"].map(|host| numbers(world, host)), [3, 1, 1].map(|number| [number].into()));
+    });
+    assert_eq!(ready(&world, "tor").0, "ChangeTooLarge");
+    service(&mut world, "s4", 4, &[Family::V4]);
+    settle(&mut world);
+    assert_eq!(announced(&world).len(), 5, "all else goes on");
 }

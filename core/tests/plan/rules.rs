@@ -7,7 +7,7 @@ use std::{
 
 use clarion_api::{LoadBalancerAdvertisementSpec, LoadBalancerPoolSpec, RouterPeerSpec, Timestamp};
 use clarion_core::{
-    ConfigurationWrite, Reason, Urgency, World, Write, plan, replay,
+    ConfigurationWrite, Plan, Reason, Urgency, World, Write, plan, replay,
     world::{Family, Intent, Kind, Namespace, ObjectName, ObjectRef, Session},
 };
 use rstest::rstest;
@@ -98,8 +98,14 @@ fn while_an_object_is_unsettled_no_object_for_its_nodes_is_written() {
     hold(&mut world, "b", &["10.0.0.1"]);
     assert_eq!(configurations(&plan(&world).writes).len(), 1);
     let name = world.configurations.iter().next().unwrap().meta.name.clone();
-    world.unsettled.insert(ObjectRef::new(Kind::FRRConfiguration, name), Intent::default());
-    assert!(configurations(&plan(&world).writes).is_empty());
+    let object = ObjectRef::new(Kind::FRRConfiguration, name);
+    world.unsettled.insert(object.clone(), Intent::default());
+    let Plan { writes, deferred, .. } = plan(&world);
+    assert!(configurations(&writes).is_empty());
+    let [deferred] = deferred.as_slice() else { panic!("{deferred:?}") };
+    assert_eq!((&deferred.object, deferred.urgency), (&object, Urgency::Announcement));
+    let hosts: BTreeSet<&String> = deferred.hosts.iter().flat_map(|hosts| hosts.iter()).collect();
+    assert_eq!(hosts.into_iter().collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clarion_core::{
-    Event, ServiceStatusWrite, Write,
+    Deferred, Event, ServiceStatusWrite, Write,
     world::{Intent, Kind, Layer, ObjectRef, World},
 };
 pub use client::{Writer, with_causes};
@@ -136,11 +136,19 @@ impl Queue {
     }
 
     /// Replaces what waits: a newer plan knows better.
-    pub fn replace(&mut self, writes: Vec<Write>) {
+    pub fn replace(&mut self, writes: Vec<Write>, mut deferred: Vec<Deferred>) {
         let now = Instant::now();
+        // No node is kept free for what could not start anyway.
+        for write in &mut deferred {
+            if self.pauses.get(&write.object).is_some_and(|pause| pause.until > now) {
+                write.hosts.clear();
+            }
+        }
         let (configurations, statuses) = writes.into_iter().partition(|write| matches!(write, Write::Configuration(_)));
-        self.configurations.replace(configurations, now);
-        self.statuses.replace(statuses, now);
+        let is_configuration = |write: &Deferred| write.object.kind == Kind::FRRConfiguration;
+        let (later_configurations, later_statuses): (Vec<_>, Vec<_>) = deferred.into_iter().partition(is_configuration);
+        self.configurations.replace(configurations, &later_configurations, now);
+        self.statuses.replace(statuses, &later_statuses, now);
         // Who has nothing to be written any more begins anew.
         let (configurations, statuses) = (&self.configurations, &self.statuses);
         self.pauses.retain(|object, pause| pause.until > now || configurations.holds(object) || statuses.holds(object));
@@ -210,7 +218,7 @@ impl Queue {
                     Err(later) => break later,
                 }
             };
-            self.metrics.waiting(name, lane.waiting());
+            self.metrics.waiting(name, lane.backlog());
             wake = [wake, later].into_iter().flatten().min();
         }
         wake
@@ -336,7 +344,7 @@ mod tests {
     #[case::nothing_waits(&[], true)]
     fn no_address_is_given_that_is_about_to_be_announced(#[case] waiting: &[&str], #[case] expected: bool) {
         let mut lane = Lane::new(1, None);
-        lane.replace(waiting.iter().map(|prefix| announcement(prefix)).collect(), Instant::now());
+        lane.replace(waiting.iter().map(|prefix| announcement(prefix)).collect(), &[], Instant::now());
         let gift = Write::ServiceStatus(ServiceStatusWrite {
             name: ObjectName::new("shop", "a"),
             precondition: Precondition { uid: "u".into(), resource_version: "1".into() },

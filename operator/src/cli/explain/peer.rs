@@ -1,18 +1,14 @@
 //! Which nodes have a session with a peer, on which terms, and what is offered to it.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use clap::Args;
 use clarion_api::RouterPeerSpec;
 use clarion_core::{
     World,
     config::Selector,
-    world::{Attributes, Kind, ObjectName, ObjectRef},
+    world::{AdjRibOut, Kind, ObjectName, ObjectRef},
 };
-use ipnet::IpNet;
 use itertools::Itertools as _;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -140,10 +136,10 @@ fn overrides(spec: &RouterPeerSpec) -> Vec<OverrideRow> {
 }
 
 /// What Clarion's FRRConfigurations offer on a node, each of them.
-type Offered<'w> = Vec<&'w BTreeMap<IpNet, Arc<Attributes>>>;
+type Offered<'w> = Vec<&'w AdjRibOut>;
 
 /// How many prefixes are offered, by however many objects.
-fn distinct(offered: &[&BTreeMap<IpNet, Arc<Attributes>>]) -> usize {
+fn distinct(offered: &[&AdjRibOut]) -> usize {
     offered.iter().flat_map(|routes| routes.keys()).collect::<HashSet<_>>().len()
 }
 
@@ -232,6 +228,8 @@ fn text(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rstest::rstest;
 
     use super::*;
@@ -244,7 +242,7 @@ mod tests {
     fn a_prefix_that_several_offer_counts_once(#[case] offered: &[&str], #[case] expected: usize) {
         let prefix = |last: &str| format!("10.0.0.{last}/32").parse().unwrap();
         let routes = |lasts: &&str| lasts.split_whitespace().map(|last| (prefix(last), Arc::default())).collect();
-        let offered: Vec<BTreeMap<IpNet, Arc<Attributes>>> = offered.iter().map(routes).collect();
+        let offered: Vec<AdjRibOut> = offered.iter().map(routes).collect();
         assert_eq!(distinct(&offered.iter().collect::<Vec<_>>()), expected);
     }
 }

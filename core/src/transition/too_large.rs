@@ -1,0 +1,108 @@
+//! Changes of sessions that no object can hold: they are held back, and all else goes on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Name, Object, Planner, Round, State,
+    facts::{Facts, Key},
+    list::{Id, List},
+    view::View,
+};
+use crate::{compose::HELD_BACK, hash::hash};
+
+/// A change of sessions that hosts can't be parked for, because what one of them has does not fit into one object
+/// ([`Bounds::object_bytes`](crate::compose::Bounds::object_bytes)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The sessions, each by VRF, and address or interface.
+    pub sessions: BTreeSet<(String, String)>,
+    /// Those that wait.
+    pub hosts: BTreeSet<String>,
+}
+
+/// By group, what stays as it is said now.
+pub type Kept<'a> = BTreeMap<usize, List<'a>>;
+
+impl<'a> Planner<'a> {
+    /// Keeps what stands in the way of those groups that are to be parked, or are, and have more than an object can hold. Tells whether
+    /// that is anything new.
+    pub fn keep_what_is_too_large(&mut self, kept: &mut Kept<'a>, round: &Round<'a>, stuck: &BTreeSet<usize>) -> bool {
+        let Round { view, parked, .. } = round;
+        let is_in_slices =
+            |group: &usize| parked.get(group).is_some_and(|slices| slices.iter().any(|slice| !slice.is_whole()));
+        let groups: BTreeSet<usize> = stuck.iter().chain(parked.keys()).copied().collect();
+        let mut is_new = false;
+        for group in groups {
+            let keep = if is_in_slices(&group) {
+                to_be_kept(view, group, true)
+            } else if stuck.contains(&group) && self.is_too_large(group, view) {
+                to_be_kept(view, group, false)
+            } else {
+                continue;
+            };
+            if !keep.is_empty() {
+                let before = kept.entry(group).or_default();
+                *before = self.common.list(List::together([&*before, &keep].into_iter()));
+                is_new = true;
+            }
+        }
+        is_new
+    }
+
+    /// The same in terms that users know.
+    pub fn told(&self, kept: &Kept<'a>) -> Vec<TooLarge> {
+        let mut by_sessions: BTreeMap<BTreeSet<(String, String)>, BTreeSet<usize>> = BTreeMap::new();
+        for (group, facts) in kept {
+            let sessions = facts.iter().flat_map(|(key, _)| self.common.sessions_of(*key));
+            let sessions = sessions.map(|(vrf, key)| (vrf.to_owned(), key.to_owned())).collect();
+            by_sessions.entry(sessions).or_default().insert(*group);
+        }
+        let changes = by_sessions.into_iter();
+        changes.map(|(sessions, groups)| TooLarge { sessions, hosts: self.hosts(&groups) }).collect()
+    }
+
+    /// Makes the target of what is wanted and of what is kept. Where an object would have to say something else to some of its hosts
+    /// than to the others, these get one of their own.
+    pub fn hold_back(&mut self, kept: &Kept<'a>) {
+        let mut known: HashMap<([Id; 2], Id), Facts> = HashMap::new();
+        self.target = State::new();
+        for (name, object) in &self.wanted {
+            let mut alike: Vec<(Facts, BTreeSet<usize>)> = Vec::new();
+            for group in &object.groups {
+                let said = kept.get(group).map_or_else(
+                    || object.facts.clone(),
+                    |kept| {
+                        let said = known.entry((object.facts.id(), kept.id()));
+                        said.or_insert_with(|| object.facts.with_kept(kept, &mut self.common)).clone()
+                    },
+                );
+                match alike.iter_mut().find(|(there, _)| *there == said) {
+                    Some((_, groups)) => drop(groups.insert(*group)),
+                    None => alike.push((said, BTreeSet::from([*group]))),
+                }
+            }
+            let is_divided = alike.len() > 1;
+            for (facts, groups) in alike {
+                let first = groups.iter().filter_map(|group| self.groups.get(*group)?.first()).min();
+                let apart = first.filter(|_| is_divided && facts != object.facts);
+                let name =
+                    apart.map_or_else(|| Name::clone(name), |host| format!("{name}{HELD_BACK}{}", hash(host)).into());
+                self.target.insert(name, Object { groups, facts });
+            }
+        }
+    }
+}
+
+/// What is said now of what changes of a group's sessions: of everything, or of all that can't change in one object alone.
+fn to_be_kept<'a>(view: &View<'a>, group: usize, everything: bool) -> List<'a> {
+    let now = view.now(group).sessions;
+    let mut changing = now.different(&view.wanted(group).sessions);
+    // What a session is depends on both AS numbers. A router ID stays with its sessions: whether something else could change it
+    // alone is another matter at each step, and what is kept must not be.
+    let has_other_asn = changing.iter().any(|key| matches!(key, Key::Asn(_)));
+    let in_many = |key: &Key| key.session().is_none() || view.is_for_many(group, key);
+    if !everything && !has_other_asn && changing.iter().any(in_many) {
+        changing.retain(in_many);
+    }
+    now.keeping(&changing)
+}
