@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// So small that hosts that agree are parked in several objects.
-const BOUNDS: Bounds = Bounds { cell_load: 4, shard_prefixes: 1, shard_entries: 1, object_bytes: 1_000 };
+const BOUNDS: Bounds =
+    Bounds { cell_load: 4, shard_prefixes: 1, shards: usize::MAX, shard_bytes: usize::MAX, object_bytes: 1_000 };
 
 /// Hardly a host has so little that an object could hold it, if nothing but its routes changes.
 const SMALL: Bounds = Bounds { object_bytes: 60, ..BOUNDS };

@@ -282,7 +282,7 @@ fn go_through(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
 /// The same where a few prefixes and nodes are more than one object holds.
 fn go_through_in_parts(rounds: impl IntoIterator<Item = Round>) -> Result<(), String> {
     let mut world = start();
-    world.settings.bounds = Bounds { cell_load: 8, shard_prefixes: 2, shard_entries: 20, ..Bounds::default() };
+    world.settings.bounds = Bounds { cell_load: 8, shard_prefixes: 2, shard_bytes: 20 * 21, ..Bounds::default() };
     go_on(world, rounds)
 }
 

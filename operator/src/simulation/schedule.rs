@@ -70,7 +70,7 @@ impl Replica {
         let process = Process {
             settings: Settings {
                 // So that a few Services are as many as thousands.
-                bounds: Bounds { cell_load: 8, shard_prefixes: 2, shard_entries: 64, ..Bounds::default() },
+                bounds: Bounds { cell_load: 8, shard_prefixes: 2, shard_bytes: 64 * 21, ..Bounds::default() },
                 brake: Brake { share: 0, least: 1 },
                 ..Settings::default()
             },
