@@ -162,6 +162,11 @@ impl<'a> Facts<'a> {
         Self { sessions: common.list(facts.into()), routes: routes.into() }
     }
 
+    /// What is said here of all that is spoken of there.
+    pub fn about(&self, there: &Self) -> Self {
+        Self { sessions: self.sessions.about(&there.sessions), routes: self.routes.about(&there.routes) }
+    }
+
     /// Both lists.
     pub fn lists(&self) -> [&List<'a>; 2] {
         [&self.sessions, &self.routes]

@@ -177,6 +177,9 @@ fn parks<'s, 'a>(state: &'s State<'a>) -> impl Iterator<Item = (&'s Name, &'s Ob
 /// what they keep.
 type Homes<'a> = BTreeMap<Name, (Slice, Facts<'a>)>;
 
+/// What an object tells a group, now and in the end, as long as that lives.
+type Told<'a> = [[Id<'a>; 2]; 2];
+
 /// The slices of what groups have that parking objects hold.
 type Parked = BTreeMap<usize, Vec<Slice>>;
 
@@ -402,14 +405,19 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether one object can't say all that a group keeps, or all that it is to have.
-    fn is_too_large(&self, group: usize, view: &View<'a>) -> bool {
+    fn is_too_large(&self, group: usize, view: &View<'a>, known: &mut HashMap<Vec<Told<'a>>, bool>) -> bool {
         let is_too_large = |bytes| bytes > self.bounds.object_bytes;
         // Most groups are told the same by objects that they share, and it is little.
         let at_most = |facts| self.memo.bytes_at_most(facts);
         let bytes = view.said(group).map(|both| both.map(at_most));
         let [now, then] = bytes.fold([0, 0], |[now, then], [old, wanted]| [now + old, then + wanted]);
-        is_too_large(now.max(then))
-            && [view.keep(group), view.wanted(group)].iter().any(|facts| is_too_large(self.bytes(facts)))
+        let ids = || view.said(group).map(|both| both.map(Facts::id)).collect();
+        // Where hosts have objects of their own, what each has together is too much to be remembered.
+        let can_not_be_said = || {
+            let [now, wanted] = view.together(group);
+            [now.about(&wanted), wanted].iter().any(|facts| is_too_large(facts.bytes(&self.common)))
+        };
+        is_too_large(now.max(then)) && *known.entry(ids()).or_insert_with(can_not_be_said)
     }
 
     fn bytes(&self, facts: &Facts<'a>) -> usize {

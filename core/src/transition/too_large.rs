@@ -31,11 +31,11 @@ impl<'a> Planner<'a> {
         let is_in_slices =
             |group: &usize| parked.get(group).is_some_and(|slices| slices.iter().any(|slice| !slice.is_whole()));
         let groups: BTreeSet<usize> = stuck.iter().chain(parked.keys()).copied().collect();
-        let mut is_new = false;
+        let (mut is_new, mut known) = (false, HashMap::new());
         for group in groups {
             let keep = if is_in_slices(&group) {
                 to_be_kept(view, group, true)
-            } else if stuck.contains(&group) && self.is_too_large(group, view) {
+            } else if stuck.contains(&group) && self.is_too_large(group, view, &mut known) {
                 to_be_kept(view, group, false)
             } else {
                 continue;

@@ -93,6 +93,15 @@ impl<'a> View<'a> {
         self.rows.get(group).into_iter().flatten()
     }
 
+    /// What a group has now, and what it is to have in the end. It is not remembered.
+    pub fn together(&self, group: usize) -> [Facts<'a>; 2] {
+        let (now, then): (Vec<_>, Vec<_>) = self.rows(group).map(|(_, row)| (&row.old, &row.wanted)).unzip();
+        [now, then].map(|all: Vec<&Facts>| Facts {
+            sessions: List::together(all.iter().map(|facts| &facts.sessions)),
+            routes: List::together(all.iter().map(|facts| &facts.routes)),
+        })
+    }
+
     /// What a group has now.
     pub fn now(&self, group: usize) -> Facts<'a> {
         let now: Vec<&Facts> = self.rows(group).map(|(_, row)| &row.old).collect();
