@@ -19,7 +19,7 @@ use clarion_api::Timestamp;
 use ipnet::IpNet;
 
 pub use self::before::{Before, contents};
-pub use self::cut::{Bounds, HELD_BACK, Part, SHARDS_MAX, part_of};
+pub use self::cut::{Bounds, HELD_BACK, Part, SHARDS_MAX, part, part_of};
 use self::{
     before::{Routes, retained},
     cut::Cut,

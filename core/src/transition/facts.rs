@@ -191,7 +191,9 @@ impl<'a> Facts<'a> {
             let all: BTreeSet<IpNet> =
                 sessions.iter().flat_map(|routes| routes.iter()).filter_map(route).map(|(prefix, _)| prefix).collect();
             let of_sessions = sessions.iter().map(|routes| {
-                let is_all = all.iter().filter(|prefix| self.may_carry(routes, prefix)).count() == routes.len();
+                let neighbor = self.neighbor_of(routes);
+                let carries = |prefix: &&IpNet| neighbor.is_some_and(|n| carries(n, Family::of(prefix.addr())));
+                let is_all = all.iter().filter(carries).count() == routes.len();
                 let lists = usize::from(!is_all);
                 let of_routes = routes.iter().filter_map(route);
                 of_routes.map(|(prefix, attributes)| (lists + attributes.count()) * bytes_of(&prefix)).sum::<usize>()
@@ -212,11 +214,13 @@ impl<'a> Facts<'a> {
         self.routes.iter().filter_map(route).map(|(prefix, _)| prefix).all_equal()
     }
 
-    /// Whether the session of these routes carries a prefix.
-    fn may_carry(&self, routes: &[Fact], prefix: &IpNet) -> bool {
-        let session = routes.first().and_then(|(key, _)| key.session());
-        let neighbor = session.and_then(|session| self.sessions.get(&Key::Neighbor(session)));
-        matches!(neighbor, Some(Value::Neighbor(neighbor)) if carries(neighbor, Family::of(prefix.addr())))
+    /// The compared fields of the session of these routes.
+    fn neighbor_of(&self, routes: &[Fact]) -> Option<&'a Neighbor> {
+        let session = routes.first().and_then(|(key, _)| key.session())?;
+        match self.sessions.get(&Key::Neighbor(session)) {
+            Some(Value::Neighbor(neighbor)) => Some(neighbor),
+            _ => None,
+        }
     }
 
     /// The same, with what is kept of sessions. Where that are the compared fields of a session, it has none of what it did not have with

@@ -78,11 +78,8 @@ impl<'a> List<'a> {
     }
 
     /// What is said otherwise there.
-    pub fn different(&self, there: &Self) -> BTreeSet<Key> {
-        let is_different = |(key, here, there): (Key, Option<Value>, Option<Value>)| {
-            (here.is_some() && there.is_some() && here != there).then_some(key)
-        };
-        self.aligned(there).filter_map(is_different).collect()
+    pub fn different(&self, there: &Self) -> impl Iterator<Item = Key> {
+        self.aligned(there).filter_map(|(key, here, there)| (here? != there?).then_some(key))
     }
 
     /// What is said here of the routes of a slice.
@@ -125,7 +122,7 @@ impl<'a> List<'a> {
         if many.is_searched_for(few.len()) {
             return few.iter().any(|(key, here)| many.get(key).is_some_and(|there| there != *here));
         }
-        few.aligned(many).any(|(_, here, there)| here.is_some() && there.is_some() && here != there)
+        few.different(many).next().is_some()
     }
 
     /// Whether anything may be said here of these topics.

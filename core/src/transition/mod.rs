@@ -449,7 +449,7 @@ impl<'a> Planner<'a> {
             alike.entry((view.keep(group), view.wanted(group), slices)).or_default().insert(group);
         }
         let mut parks = State::new();
-        // No two of them concern the same group, so their order does not matter.
+        // No two of them say anything else of the same, so their order does not matter.
         for ((keep, wanted, there), groups) in alike {
             // A slice has room for twice what it has.
             let room = |slice: Slice| self.bounds.object_bytes / if slice.is_whole() { 1 } else { 2 };
@@ -500,7 +500,7 @@ impl<'a> Planner<'a> {
         for (name, goal) in writes {
             let old = state.get(&name).unwrap_or(&nothing);
             let sessions = &old.facts.sessions;
-            let kept = sessions.keeping(&sessions.different(&goal.facts.sessions));
+            let kept = sessions.keeping(&sessions.different(&goal.facts.sessions).collect());
             let more = goal.facts.with_kept(&kept, &mut self.common);
             let facts = self.memo.together(&[&more, &old.facts]);
             let more_groups = old.groups.union(&goal.groups).copied().collect();

@@ -3,7 +3,10 @@
 
 use ipnet::IpNet;
 
-use crate::{compose::SHARDS_MAX, hash::hash_of_prefix};
+use crate::{
+    compose::{SHARDS_MAX, part},
+    hash::hash_of_prefix,
+};
 
 /// The routes whose prefixes have a hash with this remainder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +63,7 @@ impl Slice {
 
     /// Whether a route belongs to it.
     pub fn has(self, prefix: &IpNet) -> bool {
-        hash_of_prefix(prefix) & (self.count as u64 - 1) == self.remainder as u64
+        part(hash_of_prefix(prefix), self.count) == self.remainder
     }
 
     /// Whether a route may belong to both.

@@ -96,7 +96,7 @@ impl<'a> Planner<'a> {
 /// What is said now of what changes of a group's sessions: of everything, or of all that can't change in one object alone.
 fn to_be_kept<'a>(view: &View<'a>, group: usize, everything: bool) -> List<'a> {
     let now = view.now(group).sessions;
-    let mut changing = now.different(&view.wanted(group).sessions);
+    let mut changing: BTreeSet<Key> = now.different(&view.wanted(group).sessions).collect();
     // What a session is depends on both AS numbers. A router ID stays with its sessions: whether something else could change it
     // alone is another matter at each step, and what is kept must not be.
     let has_other_asn = changing.iter().any(|key| matches!(key, Key::Asn(_)));

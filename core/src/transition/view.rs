@@ -132,7 +132,7 @@ impl<'a> View<'a> {
         self.rows(group).map(|(_, row)| [&row.old, &row.wanted])
     }
 
-    /// Whether several objects are to say this of a session. What they are is told by what is wanted alone: on the way there may be more.
+    /// Whether several objects are to say this of a session in the end. What objects say on the way does not count.
     pub fn is_for_many(&self, group: usize, key: &Key) -> bool {
         self.rows(group).filter(|(_, row)| row.wanted.sessions.get(key).is_some()).count() > 1
     }

@@ -89,9 +89,6 @@ impl Lane {
 
     /// Puts writes in the order of their turns.
     fn wait(&mut self, mut writes: Vec<Write>, now: Instant) {
-        for write in &writes {
-            self.since.entry(write.object()).or_insert(now);
-        }
         writes.sort_by_cached_key(|write| self.turn(&write.object(), write.urgency(), now));
         self.waiting = writes.into();
     }
@@ -104,6 +101,9 @@ impl Lane {
     /// Adds to what waits, each in its turn and in place of what waits for the same object.
     pub fn add(&mut self, writes: Vec<Write>, now: Instant) {
         let newer: BTreeSet<ObjectRef> = writes.iter().map(Write::object).collect();
+        for object in &newer {
+            self.since.entry(object.clone()).or_insert(now);
+        }
         let others = std::mem::take(&mut self.waiting).into_iter();
         let others = others.chain(std::mem::take(&mut self.aside).into_values().flatten());
         let others = others.filter(|write| !newer.contains(&write.object()));

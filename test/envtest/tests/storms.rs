@@ -25,7 +25,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
     runtime::{
         WatchStreamExt as _,
@@ -147,15 +147,10 @@ impl Storm {
         let pools = Api::<LoadBalancerPool>::all(client.clone()).list(&all).await?.items;
         let peers = Api::<RouterPeer>::all(client.clone()).list(&all).await?.items;
         let advertisements = Api::<LoadBalancerAdvertisement>::all(client).list(&all).await?.items;
-        let pools = pools.iter().map(|o| (format!("pool {}", o.name_any()), o.resource_version()));
-        let peers = peers.iter().map(|o| (format!("peer {}", o.name_any()), o.resource_version()));
-        let advertisements =
-            advertisements.iter().map(|o| (format!("advertisement {}", o.name_any()), o.resource_version()));
-        let own = pools.chain(peers).chain(advertisements);
-        let services = services.iter().map(|o| (format!("Service {}", o.name_any()), o.resource_version()));
-        let objects =
-            configurations.iter().map(|o| (format!("FRRConfiguration {}", o.name_any()), o.resource_version()));
-        Ok(services.chain(objects).chain(own).map(|(name, version)| (name, version.unwrap_or_default())).collect())
+        let own =
+            versions("pool", &pools).chain(versions("peer", &peers)).chain(versions("advertisement", &advertisements));
+        let written = versions("Service", &services).chain(versions("FRRConfiguration", &configurations));
+        Ok(own.chain(written).collect())
     }
 
     /// Makes the endpoints of the Services of these numbers ready, or not.
@@ -180,6 +175,12 @@ fn second_peer() -> DynamicObject {
             "nodeSelectors": [{"matchLabels": {"rack": "two"}}],
         },
     }))
+}
+
+/// Objects of a kind, with their resource versions.
+fn versions<K: ResourceExt>(kind: &str, objects: &[K]) -> impl Iterator<Item = (String, String)> {
+    let version = |object: &K| object.resource_version().unwrap_or_default();
+    objects.iter().map(move |object| (format!("{kind} {}", object.name_any()), version(object)))
 }
 
 /// Notes each Service that loses its address without being deleted, and each address that two have at the same time.
