@@ -46,6 +46,10 @@ fn handicap(urgency: Urgency) -> Duration {
     }
 }
 
+/// How much longer, beyond the [`handicap`], something deferred has waited than what is more urgent when it keeps that from its nodes:
+/// a few writes' time, where FRR-K8s's webhook takes seconds for each.
+const AHEAD: Duration = Duration::from_secs(10);
+
 impl Lane {
     /// An empty one with so many writes in flight at most, and, if there are tokens, one of them for each.
     pub fn new(max_in_flight: usize, tokens: Option<Bucket>) -> Self {
@@ -60,7 +64,8 @@ impl Lane {
     }
 
     /// Replaces what waits. Of two that are as urgent and have waited as long, the one that comes first stays first. What would keep
-    /// nodes busy that something deferred waits for, and has waited for less time, is left out until that has had its turn.
+    /// nodes busy that something deferred waits for, and has waited for less time, is left out until that has had its turn; what is
+    /// more urgent only where the other has waited for long.
     pub fn replace(&mut self, writes: Vec<Write>, deferred: &[Deferred], now: Instant) {
         let later = deferred.iter().map(|write| write.object.clone());
         let objects: HashSet<ObjectRef> = writes.iter().map(Write::object).chain(later).collect();
@@ -70,19 +75,23 @@ impl Lane {
         }
         self.outdate();
         self.wait(writes, now);
-        let mut deferred: Vec<_> =
-            deferred.iter().map(|write| (self.turn(&write.object, write.urgency, now), write)).collect();
-        deferred.sort_by_key(|(turn, _)| *turn);
-        let mut deferred = deferred.into_iter().peekable();
-        let mut reserved: HashSet<&str> = HashSet::new();
+        let mut reserved: HashMap<&str, BTreeMap<Urgency, Instant>> = HashMap::new();
+        for before in deferred {
+            let turn = self.turn(&before.object, before.urgency, now);
+            for host in before.hosts.iter().flat_map(|hosts| hosts.iter()) {
+                let first = reserved.entry(host).or_default().entry(before.urgency).or_insert(turn);
+                *first = turn.min(*first);
+            }
+        }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|write| {
-            let turn = self.turn(&write.object(), write.urgency(), now);
-            while let Some((_, before)) = deferred.next_if(|(before, _)| *before < turn) {
-                reserved.extend(before.hosts.iter().flat_map(|hosts| hosts.iter()).map(String::as_str));
-            }
-            let mut hosts = write.layer().into_iter().flat_map(|layer| layer.hosts.iter());
-            !hosts.any(|host| reserved.contains(host.as_str()))
+            let (urgency, turn) = (write.urgency(), self.turn(&write.object(), write.urgency(), now));
+            let goes_first = |(other, first): (&Urgency, &Instant)| {
+                let ahead = if urgency < *other { AHEAD } else { Duration::ZERO };
+                *first + ahead < turn
+            };
+            let hosts = write.layer().into_iter().flat_map(|layer| layer.hosts.iter());
+            !hosts.filter_map(|host| reserved.get(host.as_str())).flatten().any(goes_first)
         });
         self.waiting = waiting;
     }
@@ -213,8 +222,8 @@ mod tests {
         })
     }
 
-    fn configuration_for(name: &str, hosts: &[usize]) -> Write {
-        let mut write = configuration(name, false);
+    fn configuration_for(name: &str, hosts: &[usize], withdraws: bool) -> Write {
+        let mut write = configuration(name, withdraws);
         if let Write::Configuration(ConfigurationWrite::Update { layer, .. }) = &mut write {
             layer.hosts = Arc::new(hosts.iter().map(ToString::to_string).collect());
         }
@@ -231,6 +240,11 @@ mod tests {
             withdraws,
             event: None,
         })
+    }
+
+    fn deferred(write: &Write) -> Deferred {
+        let hosts = write.layer().map(|layer| Arc::clone(&layer.hosts));
+        Deferred { object: write.object(), urgency: write.urgency(), hosts: hosts.into_iter().collect() }
     }
 
     /// The names of the writes that start now, each settled at once.
@@ -278,11 +292,14 @@ mod tests {
     /// Everything changes all the time, the webhook takes more than a second for each write, and a plan leaves out what shares a node
     /// with a write that is under way.
     #[rstest]
-    #[case::the_shards_of_cells(128, |n| vec![n / 8])]
-    #[case::one_for_all_nodes_beside_one_for_each(21, |n| if n == 20 { (0..20).collect() } else { vec![n] })]
+    #[case::the_shards_of_cells(128, |n| vec![n / 8], |_| false)]
+    #[case::some_of_them_more_urgent(128, |n| vec![n / 8], |n| n % 8 > 0)]
+    #[case::one_for_all_nodes_beside_one_for_each(21, |n| if n == 20 { (0..20).collect() } else { vec![n] }, |_| false)]
+    #[case::one_for_all_nodes_beside_more_urgent_ones(21, |n| if n == 20 { (0..20).collect() } else { vec![n] }, |n| n < 20)]
     fn who_has_to_wait_for_others_to_be_settled_gets_a_turn(
         #[case] objects: usize,
         #[case] hosts: fn(usize) -> Vec<usize>,
+        #[case] withdraws: fn(usize) -> bool,
     ) {
         let start = Instant::now();
         let mut lane = Lane::new(2, None);
@@ -299,16 +316,9 @@ mod tests {
                 .iter()
                 .flat_map(|(_, write)| layer_of(write).hosts.iter().cloned().collect::<Vec<_>>())
                 .collect();
-            let all = (0..objects).map(|n| configuration_for(&format!("o{n:03}"), &hosts(n)));
+            let all = (0..objects).map(|n| configuration_for(&format!("o{n:03}"), &hosts(n), withdraws(n)));
             let (writes, later): (Vec<_>, Vec<_>) = all.partition(|write| layer_of(write).hosts.is_disjoint(&busy));
-            let later: Vec<_> = later
-                .iter()
-                .map(|write| Deferred {
-                    object: write.object(),
-                    urgency: write.urgency(),
-                    hosts: vec![layer_of(write).hosts],
-                })
-                .collect();
+            let later: Vec<_> = later.iter().map(deferred).collect();
             lane.replace(writes, &later, now);
             while let Ok(write) = lane.next(now, |_| None) {
                 under_way.push((now, write));
@@ -337,17 +347,31 @@ mod tests {
     fn what_has_to_wait_for_others_is_part_of_the_backlog() {
         let now = Instant::now();
         let mut lane = Lane::new(1, None);
-        let write = configuration_for("b", &[1]);
-        let later = write.layer().map(|layer| vec![Arc::clone(&layer.hosts)]).unwrap();
-        let later = Deferred { object: write.object(), urgency: write.urgency(), hosts: later };
+        let write = configuration_for("b", &[1], false);
+        let later = deferred(&write);
         lane.replace(Vec::new(), std::slice::from_ref(&later), now);
-        lane.replace(vec![configuration_for("a", &[1])], &[later], now + MS);
+        lane.replace(vec![configuration_for("a", &[1], false)], &[later], now + MS);
         assert_eq!(lane.next(now + MS, |_| None).unwrap_err(), None, "it would keep the node busy");
         assert_eq!(lane.backlog(), 2);
         lane.replace(vec![write], &[], now + 2 * MS);
         assert_eq!(lane.backlog(), 1);
         assert_eq!(started(&mut lane, now + 2 * MS), ["b"]);
         assert_eq!(lane.backlog(), 0);
+    }
+
+    /// What has to wait for nodes keeps them from what is as urgent; from what is more urgent only when it has waited for long.
+    #[rstest]
+    #[case::as_urgent(false, 3_000, "")]
+    #[case::more_urgent(true, 3_000, "new")]
+    #[case::more_urgent_than_what_has_waited_for_long(true, 12_001, "")]
+    fn what_waits_for_nodes_keeps_them(#[case] withdraws: bool, #[case] age: u32, #[case] expected: &str) {
+        let now = Instant::now();
+        let mut lane = Lane::new(8, None);
+        let old = deferred(&configuration_for("old", &[1, 2], false));
+        lane.replace(Vec::new(), std::slice::from_ref(&old), now);
+        let later = now + age * MS;
+        lane.replace(vec![configuration_for("new", &[2, 3], withdraws)], &[old], later);
+        assert_eq!(started(&mut lane, later).join(" "), expected);
     }
 
     #[test]
