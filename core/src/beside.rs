@@ -57,11 +57,14 @@ fn remaining(layer: &Layer, still: &BTreeSet<&str>) -> Layer {
 
 fn accepted_writes(world: &World, current: &Layout, target: &Layout, hosts: &Hosts, others: &Others) -> Next {
     let mut next = transition::next_writes(current, target, world.add_only, world.settings.bounds);
+    let at_odds = at_odds(current, target, hosts, others);
     // What others changed in our objects, labels included, is put back, where nothing else is to be done.
-    for (name, layer) in target.iter().filter(|(name, layer)| current.get(*name) == Some(layer)) {
+    let is_at_odds = |name: &String| at_odds.values().any(|names| names.contains(name.as_str()));
+    let is_at_rest = |name: &String| next.at_rest.contains(name) && !is_at_odds(name);
+    let stays = current.iter().filter(|(name, layer)| target.get(*name) == Some(layer) || is_at_rest(name));
+    for (name, layer) in stays {
         next.writes.insert(name.clone(), Some(layer.clone()));
     }
-    let at_odds = at_odds(current, target, hosts, others);
     if !at_odds.is_empty() {
         next.writes = let_go(current, target, next.writes, &at_odds);
     }

@@ -201,7 +201,7 @@ fn configurations(
     let namespace = world.frr_k8s_namespace();
     let current: Layout =
         world.our_configurations().map(|c| (c.meta.name.name.to_string(), c.value.layer.clone())).collect();
-    let Next { writes: next, too_large } = beside::next_writes(world, &current, target, hosts, others);
+    let Next { writes: next, too_large, .. } = beside::next_writes(world, &current, target, hosts, others);
     let unsettled: BTreeSet<&String> = world
         .unsettled
         .iter()

@@ -3,7 +3,8 @@
 //! Of a large cluster there are millions at a time: what they are about is told by numbers, and what they say by where it stands.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::{self, Write as _},
     hash::Hash,
     sync::Arc,
 };
@@ -55,19 +56,21 @@ pub struct Common<'a> {
 }
 
 impl<'a> Common<'a> {
-    /// The sessions that a statement is about, each with its VRF.
-    pub fn sessions_of(&self, key: Key) -> Vec<(&'a str, &'a str)> {
-        match key {
-            Key::Asn(vrf) | Key::RouterId(vrf) => {
-                let vrf = self.vrfs.get(vrf.0);
-                self.sessions.all.iter().filter(|(of, _)| Some(*of) == vrf).copied().collect()
-            }
-            _ => key.session().and_then(|session| self.sessions.get(session.0)).into_iter().collect(),
+    /// The VRF, and the address or interface, of a session.
+    pub fn session(&self, number: SessionNumber) -> Option<(&'a str, &'a str)> {
+        self.sessions.get(number.0)
+    }
+
+    /// The VRF that a statement belongs to.
+    pub fn vrf_of(&self, key: &Key) -> Option<VrfNumber> {
+        match *key {
+            Key::Asn(vrf) | Key::RouterId(vrf) => Some(vrf),
+            _ => self.vrfs.numbers.get(self.session(key.session()?)?.0).copied().map(VrfNumber),
         }
     }
 
     fn session_of<'c>(&self, content: &'c mut Content, number: SessionNumber) -> Option<&'c mut Session> {
-        let (vrf, key) = self.sessions.get(number.0)?;
+        let (vrf, key) = self.session(number)?;
         content.session_mut(vrf, key)
     }
 
@@ -184,18 +187,23 @@ impl<'a> Facts<'a> {
         let mut routers: BTreeMap<Option<&str>, Vec<&[Fact]>> = BTreeMap::new();
         for routes in self.by_session() {
             let number = routes.first().and_then(|(key, _)| key.session());
-            let vrf = number.and_then(|number| common.sessions.get(number.0)).map(|(vrf, _)| vrf);
+            let vrf = number.and_then(|number| common.session(number)).map(|(vrf, _)| vrf);
             routers.entry(vrf).or_default().push(routes);
         }
         let of_router = |sessions: &Vec<&[Fact<'a>]>| {
-            let all: BTreeSet<IpNet> =
-                sessions.iter().flat_map(|routes| routes.iter()).filter_map(route).map(|(prefix, _)| prefix).collect();
+            let prefixes = sessions.iter().flat_map(|routes| routes.iter()).filter_map(route).map(|(prefix, _)| prefix);
+            let mut all: Vec<IpNet> = prefixes.collect();
+            all.sort_unstable();
+            all.dedup();
+            let count = |family| all.iter().filter(|prefix| Family::of(prefix.addr()) == family).count();
+            let counts = [Family::V4, Family::V6].map(|family| (family, count(family)));
             let of_sessions = sessions.iter().map(|routes| {
                 let neighbor = self.neighbor_of(routes);
-                let carries = |prefix: &&IpNet| neighbor.is_some_and(|n| carries(n, Family::of(prefix.addr())));
-                let is_all = all.iter().filter(carries).count() == routes.len();
+                let carried = counts.iter().filter(|(family, _)| neighbor.is_some_and(|n| carries(n, *family)));
+                let is_all = carried.map(|(_, count)| count).sum::<usize>() == routes.len();
                 let lists = usize::from(!is_all);
-                let of_routes = routes.iter().filter_map(route);
+                let of_routes =
+                    routes.iter().filter_map(route).filter(|(_, attributes)| lists + attributes.count() > 0);
                 of_routes.map(|(prefix, attributes)| (lists + attributes.count()) * bytes_of(&prefix)).sum::<usize>()
             });
             all.iter().map(bytes_of).sum::<usize>() + of_sessions.sum::<usize>()
@@ -224,24 +232,27 @@ impl<'a> Facts<'a> {
     }
 
     /// The same, with what is kept of sessions. Where that are the compared fields of a session, it has none of what it did not have with
-    /// them, and no route that it does not carry.
+    /// them, and no route that it does not carry. Where it is the AS number of a router, there are no sessions but those that are kept.
     pub fn with_kept(&self, kept: &List<'a>, common: &mut Common<'a>) -> Self {
         let neighbor = |key: &Key| match kept.get(&Key::Neighbor(key.session()?)) {
             Some(Value::Neighbor(neighbor)) => Some(neighbor),
             _ => None,
         };
+        let is_in_kept_router = |key: &Key| common.vrf_of(key).is_some_and(|vrf| kept.get(&Key::Asn(vrf)).is_some());
+        let is_new_in_it = |key: &Key| key.session().is_some() && neighbor(key).is_none() && is_in_kept_router(key);
         let sessions = self.sessions.iter().filter_map(|(key, value)| match kept.get(key) {
             Some(now) => Some((*key, now)),
-            None => neighbor(key).is_none().then_some((*key, *value)),
+            None => (neighbor(key).is_none() && !is_new_in_it(key)).then_some((*key, *value)),
         });
-        let is_carried = |(key, _): &&Fact| match key {
-            Key::Route(_, prefix) => neighbor(key).is_none_or(|neighbor| carries(neighbor, Family::of(prefix.addr()))),
-            _ => true,
+        let sessions = sessions.collect::<Vec<Fact>>();
+        let has_route = |key: &Key, prefix: &IpNet| match neighbor(key) {
+            Some(neighbor) => carries(neighbor, Family::of(prefix.addr())),
+            None => !is_new_in_it(key),
         };
+        let is_carried = |(key, _): &&Fact| !matches!(key, Key::Route(_, prefix) if !has_route(key, prefix));
         let routes: Vec<Fact> = self.routes.iter().filter(is_carried).copied().collect();
         let routes = if routes.len() == self.routes.len() { self.routes.clone() } else { routes.into() };
-        let sessions = sessions.collect::<Vec<Fact>>().into();
-        Self { sessions: common.list(sessions), routes }
+        Self { sessions: common.list(sessions.into()), routes }
     }
 
     fn by_session(&self) -> impl Iterator<Item = &[Fact<'a>]> {
@@ -273,7 +284,7 @@ impl<'a> Facts<'a> {
                     router.into_iter().for_each(|router| router.id = Some(id.clone()));
                 }
                 (Key::Neighbor(session), Value::Neighbor(neighbor)) => {
-                    if let Some((vrf, key)) = common.sessions.get(session.0)
+                    if let Some((vrf, key)) = common.session(session)
                         && let Some(router) = content.routers.get_mut(vrf)
                     {
                         router.sessions.insert(key.to_owned(), Session::new(neighbor.clone()));
@@ -301,7 +312,10 @@ impl<'a> Facts<'a> {
         for routes in self.by_session() {
             let number = routes.first().and_then(|(key, _)| key.session());
             let session = number.and_then(|number| common.session_of(&mut content, number));
-            session.into_iter().for_each(|session| session.routes = routes.iter().filter_map(route).collect());
+            session.into_iter().for_each(|session| {
+                let routes = routes.iter().filter_map(route);
+                session.routes = routes.map(|(prefix, attributes)| (prefix, Arc::clone(attributes))).collect();
+            });
         }
         content
     }
@@ -309,12 +323,25 @@ impl<'a> Facts<'a> {
 
 /// With quotation marks and a comma.
 fn bytes_of(prefix: &IpNet) -> usize {
-    prefix.to_string().len() + 3
+    let mut written = Written(3);
+    // Counting does not fail.
+    let _ = write!(written, "{prefix}");
+    written.0
 }
 
-fn route(fact: &Fact) -> Option<(IpNet, Arc<Attributes>)> {
+/// So many bytes that were written, and not kept.
+struct Written(usize);
+
+impl fmt::Write for Written {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+fn route<'a>(fact: &Fact<'a>) -> Option<(IpNet, &'a Arc<Attributes>)> {
     match *fact {
-        (Key::Route(_, prefix), Value::Attributes(attributes)) => Some((prefix, Arc::clone(attributes))),
+        (Key::Route(_, prefix), Value::Attributes(attributes)) => Some((prefix, attributes)),
         _ => None,
     }
 }

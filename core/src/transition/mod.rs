@@ -54,6 +54,8 @@ pub struct Next {
     pub writes: Writes,
     /// What can't be made without taking something away, and is held back.
     pub too_large: Vec<TooLarge>,
+    /// The objects that are as they are to be as long as that is so.
+    pub at_rest: BTreeSet<String>,
 }
 
 /// The writes that are safe now. With `add_only`, nothing is taken away: neither a fact nor a host from any object, nor
@@ -79,7 +81,7 @@ pub fn next_writes(current: &Layout, target: &Layout, add_only: bool, bounds: Bo
         });
         layers.insert(name.to_string(), layer);
     }
-    Next { writes: layers, too_large }
+    Next { writes: layers, too_large, at_rest: planner.at_rest(&state) }
 }
 
 /// An object as it is and as it is to be.
@@ -404,6 +406,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The objects that go no further than they are, because of what is held back.
+    fn at_rest(&self, state: &State<'a>) -> BTreeSet<String> {
+        let held_back = self.target.iter().filter(|(name, object)| self.wanted.get(*name) != Some(*object));
+        let at_rest = held_back.filter(|(name, object)| state.get(*name) == Some(*object));
+        at_rest.map(|(name, _)| name.to_string()).collect()
+    }
+
     /// Whether one object can't say all that a group keeps, or all that it is to have.
     fn is_too_large(&self, group: usize, view: &View<'a>, known: &mut HashMap<Vec<Told<'a>>, bool>) -> bool {
         let is_too_large = |bytes| bytes > self.bounds.object_bytes;
@@ -415,7 +424,8 @@ impl<'a> Planner<'a> {
         // Where hosts have objects of their own, what each has together is too much to be remembered.
         let can_not_be_said = || {
             let [now, wanted] = view.together(group);
-            [now.about(&wanted), wanted].iter().any(|facts| is_too_large(facts.bytes(&self.common)))
+            let bytes = |facts: &Facts<'a>| facts.bytes(&self.common);
+            is_too_large(bytes(&wanted)) || is_too_large(bytes(&now.about(&wanted)))
         };
         is_too_large(now.max(then)) && *known.entry(ids()).or_insert_with(can_not_be_said)
     }

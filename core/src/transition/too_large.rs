@@ -34,9 +34,9 @@ impl<'a> Planner<'a> {
         let (mut is_new, mut known) = (false, HashMap::new());
         for group in groups {
             let keep = if is_in_slices(&group) {
-                to_be_kept(view, group, true)
+                self.to_be_kept(view, group, true)
             } else if stuck.contains(&group) && self.is_too_large(group, view, &mut known) {
-                to_be_kept(view, group, false)
+                self.to_be_kept(view, group, false)
             } else {
                 continue;
             };
@@ -49,11 +49,23 @@ impl<'a> Planner<'a> {
         is_new
     }
 
-    /// The same in terms that users know.
+    /// The same in terms that users know: the sessions that wait, all that hosts are to have in a VRF if its router waits.
     pub fn told(&self, kept: &Kept<'a>) -> Vec<TooLarge> {
+        let mut wanted: BTreeMap<usize, Vec<&List>> = kept.keys().map(|group| (*group, Vec::new())).collect();
+        for object in self.wanted.values() {
+            for group in &object.groups {
+                let lists = wanted.get_mut(group);
+                let lists = lists.filter(|lists| lists.iter().all(|list| list.id() != object.facts.sessions.id()));
+                lists.into_iter().for_each(|lists| lists.push(&object.facts.sessions));
+            }
+        }
         let mut by_sessions: BTreeMap<BTreeSet<(String, String)>, BTreeSet<usize>> = BTreeMap::new();
         for (group, facts) in kept {
-            let sessions = facts.iter().flat_map(|(key, _)| self.common.sessions_of(*key));
+            let of_routers = facts.iter().filter(|(key, _)| key.session().is_none());
+            let vrfs: BTreeSet<_> = of_routers.map(|(key, _)| self.common.vrf_of(key)).collect();
+            let all = wanted.get(group).into_iter().flatten().flat_map(|list| list.iter());
+            let all = all.filter(|(key, _)| vrfs.contains(&self.common.vrf_of(key)));
+            let sessions = facts.iter().chain(all).filter_map(|(key, _)| self.common.session(key.session()?));
             let sessions = sessions.map(|(vrf, key)| (vrf.to_owned(), key.to_owned())).collect();
             by_sessions.entry(sessions).or_default().insert(*group);
         }
@@ -91,18 +103,23 @@ impl<'a> Planner<'a> {
             }
         }
     }
-}
 
-/// What is said now of what changes of a group's sessions: of everything, or of all that can't change in one object alone.
-fn to_be_kept<'a>(view: &View<'a>, group: usize, everything: bool) -> List<'a> {
-    let now = view.now(group).sessions;
-    let mut changing: BTreeSet<Key> = now.different(&view.wanted(group).sessions).collect();
-    // What a session is depends on both AS numbers. A router ID stays with its sessions: whether something else could change it
-    // alone is another matter at each step, and what is kept must not be.
-    let has_other_asn = changing.iter().any(|key| matches!(key, Key::Asn(_)));
-    let in_many = |key: &Key| key.session().is_none() || view.is_for_many(group, key);
-    if !everything && !has_other_asn && changing.iter().any(in_many) {
-        changing.retain(in_many);
+    /// What is said now of what changes of a group's sessions: of everything, or of all that can't change in one object alone.
+    fn to_be_kept(&self, view: &View<'a>, group: usize, everything: bool) -> List<'a> {
+        let [now, wanted] = [view.now(group), view.wanted(group)].map(|facts| facts.sessions);
+        let mut changing: BTreeSet<Key> = now.different(&wanted).collect();
+        // What a session is depends on both AS numbers: where the router keeps its own, all its sessions stay as they are.
+        let routers = changing.iter().filter(|key| matches!(key, Key::Asn(_)));
+        let routers: BTreeSet<_> = routers.map(|key| self.common.vrf_of(key)).collect();
+        let stays = |key: &Key| routers.contains(&self.common.vrf_of(key));
+        // A router ID stays with its sessions: whether something else could change it alone is another matter at each step, and
+        // what is kept must not be.
+        let in_many = |key: &Key| key.session().is_none() || view.is_for_many(group, key);
+        if !everything && changing.iter().any(in_many) {
+            changing.retain(|key| stays(key) || in_many(key));
+        }
+        let there = now.iter().map(|(key, _)| *key);
+        changing.extend(there.filter(|key| stays(key) && wanted.get(key).is_some()));
+        now.keeping(&changing)
     }
-    now.keeping(&changing)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use clarion_api::{LoadBalancerAdvertisementSpec, RouterPeerSpec};
 use clarion_core::{
-    ConfigurationWrite, World, plan,
-    world::{Bounds, Family, ObjectName},
+    ConfigurationWrite, Reason, World, plan, replay,
+    world::{Bounds, Configuration, Family, Kind, ObjectName, ObjectRef},
 };
 use serde_json::json;
 
@@ -205,6 +205,30 @@ fn a_change_that_no_object_can_hold_waits_and_says_so() {
     assert_eq!(announced(&world).len(), 5);
 }
 
+/// What others do to an object that a change waits for is undone as anywhere else.
+#[test]
+fn what_others_edit_is_put_back_while_a_change_waits() {
+    let mut world = of_small_objects();
+    peer(&mut world, "tor", "192.0.2.1", &json!({"holdTime": "90s", "keepaliveTime": "30s"}));
+    settle(&mut world);
+    assert_eq!(ready(&world, "tor").0, "ChangeTooLarge");
+    let before = world.configurations.clone();
+    let edited: Vec<_> = world.configurations.iter().cloned().collect();
+    for mut object in edited {
+        let mut spec = object.value.spec().clone();
+        spec.raw = Some(serde_json::from_value(json!({"rawConfig": "hostname mine"})).unwrap());
+        object.meta.labels.insert("clarionlb.io/shard".into(), "7".into());
+        let (name, labels) = (&object.meta.name, &object.meta.labels);
+        object.value = Configuration::new(name, labels, object.value.annotations.clone(), spec);
+        put(&mut world.configurations, object);
+    }
+    settle(&mut world);
+    for object in world.configurations.iter() {
+        let was = before.get(&object.meta.name).unwrap();
+        assert_eq!((&object.meta.labels, object.value.spec()), (&was.meta.labels, was.value.spec()));
+    }
+}
+
 /// IPv6 prefixes go with the parameters that they need: none is announced on a session that can't carry it yet.
 #[test]
 fn a_session_that_can_not_become_dual_stack_goes_on_with_what_it_carries() {
@@ -309,4 +333,51 @@ fn a_node_that_can_not_change_its_session_leaves_those_of_others_alone() {
     service(&mut world, "s4", 4, &[Family::V4]);
     settle(&mut world);
     assert_eq!(announced(&world).len(), 5, "all else goes on");
+}
+
+/// Another AS number is another session: one that is new would come up with the number that its router has to keep.
+#[test]
+fn a_session_that_is_new_waits_for_the_number_of_its_router() {
+    let mut world = of_small_objects();
+    peer(&mut world, "tor", "192.0.2.1", &json!({"myASN": 3}));
+    peer(&mut world, "new", "192.0.2.2", &json!({"myASN": 3}));
+    settle(&mut world);
+    let layers = world.configurations.iter().map(|object| &object.value.layer.content);
+    let numbers: BTreeSet<_> = layers.flat_map(|content| content.routers.values().map(|router| router.asn)).collect();
+    assert_eq!(numbers, [1].into());
+    assert_eq!(hold_times(&world, "192.0.2.2"), BTreeSet::new(), "it is not there");
+    assert_eq!(["tor", "new"].map(|name| ready(&world, name).0), ["ChangeTooLarge", "ChangeTooLarge"]);
+
+    world.settings.bounds.object_bytes = 1_000;
+    settle(&mut world);
+    assert_eq!(hold_times(&world, "192.0.2.2"), [None].into());
+    assert_eq!(["tor", "new"].map(|name| ready(&world, name).0), ["Valid", "Valid"]);
+}
+
+/// Where a router can't change, this concerns the sessions of its node alone, not those that others have in such a VRF.
+#[test]
+fn sessions_of_other_nodes_do_not_wait_for_a_router() {
+    let mut world = of_small_objects();
+    let racks =
+        json!({"nodeOverrides": [{"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "a"}}, "myASN": 3}]});
+    let only_b = json!({"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": "b"}}]});
+    peer(&mut world, "spine", "192.0.2.2", &only_b);
+    world.settings.bounds.object_bytes = 1_000;
+    settle(&mut world);
+    world.settings.bounds.object_bytes = 50;
+    peer(&mut world, "tor", "192.0.2.1", &racks);
+    service(&mut world, "s4", 4, &[Family::V4]);
+    let wait = |world: &World| {
+        let findings = plan(world).findings;
+        let peers = ["spine", "tor"].map(|name| ObjectRef::new(Kind::RouterPeer, ObjectName::cluster(name)));
+        peers.map(|peer| findings.of(&peer).iter().any(|finding| finding.reason == Reason::ChangeTooLarge))
+    };
+    while !wait(&world)[1] {
+        let writes = plan(&world).writes;
+        assert!(!writes.is_empty());
+        writes.iter().for_each(|write| replay::land(&mut world, write));
+    }
+    assert_eq!(wait(&world), [false, true]);
+    settle(&mut world);
+    assert_eq!(wait(&world), [false, true]);
 }
