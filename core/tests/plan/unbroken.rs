@@ -18,7 +18,10 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::cluster::*;
+use crate::{
+    beside::{theirs, with_session},
+    cluster::*,
+};
 
 const NODES: u8 = 4;
 const SERVICES: u8 = 4;
@@ -39,6 +42,7 @@ enum Change {
     Tainted(u8, bool),
     Advertisement(u8, Option<u8>),
     Peer(u8, Option<u8>),
+    Theirs(u8, Option<u8>),
     Time(u8),
     Approved,
 }
@@ -60,6 +64,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (node(), any::<bool>()).prop_map(|(n, tainted)| Change::Tainted(n, tainted)),
         4 => (0..2_u8, prop::option::of(0..9_u8)).prop_map(|(a, spec)| Change::Advertisement(a, spec)),
         4 => (0..2_u8, prop::option::of(0..10_u8)).prop_map(|(p, spec)| Change::Peer(p, spec)),
+        3 => (0..2_u8, prop::option::of(0..5_u8)).prop_map(|(n, spec)| Change::Theirs(n, spec)),
         1 => (1..10_u8).prop_map(Change::Time),
         2 => Just(Change::Approved),
     ]
@@ -166,6 +171,31 @@ fn happen(world: &mut World, change: &Change) {
             let more = more[usize::from(*choice)].clone();
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>(&format!("p{p}"), spec));
+        }
+        Change::Theirs(n, spec) => {
+            let name = ObjectName::new("frr-k8s-system", format!("user-{n}"));
+            if world.configurations.get(&name).is_some() {
+                remove(&mut world.configurations, &name);
+            }
+            let Some(spec) = spec else { return };
+            let neighbor = [
+                json!({"address": "198.51.100.1"}),
+                json!({"address": "192.0.2.0"}),
+                json!({"address": "192.0.2.0", "holdTime": "90s", "keepaliveTime": "30s"}),
+                json!({"address": "192.0.2.0", "toAdvertise": {"allowed": {"prefixes": ["10.9.0.0/24"]}}}),
+                json!({"address": "192.0.2.1", "toAdvertise": {
+                    "allowed": {"prefixes": ["10.0.0.0/32"]},
+                    "withLocalPref": [{"prefixes": ["10.0.0.0/32"], "localPref": 5}],
+                }}),
+            ][usize::from(*spec)]
+            .clone();
+            let mut with = with_session(json!({}), json!({}), neighbor);
+            with["bgp"]["routers"][0]["prefixes"] = json!(["10.9.0.0/24", "10.0.0.0/32"]);
+            theirs(world, "frr-k8s-system", &name.name, with);
+            // What could not be merged, FRR-K8s's webhook would refuse.
+            if merged(world).is_err() {
+                remove(&mut world.configurations, &name);
+            }
         }
         Change::Time(seconds) => {
             let now = world.now.as_second() + i64::from(*seconds);
