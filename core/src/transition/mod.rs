@@ -509,8 +509,8 @@ impl<'a> Planner<'a> {
         let nothing = Object::default();
         for (name, goal) in writes {
             let old = state.get(&name).unwrap_or(&nothing);
-            let sessions = &old.facts.sessions;
-            let kept = sessions.keeping(&sessions.different(&goal.facts.sessions).collect());
+            let (now, wanted) = (&old.facts.sessions, &goal.facts.sessions);
+            let kept = self.kept(now, wanted, now.different(wanted).collect());
             let more = goal.facts.with_kept(&kept, &mut self.common);
             let facts = self.memo.together(&[&more, &old.facts]);
             let more_groups = old.groups.union(&goal.groups).copied().collect();

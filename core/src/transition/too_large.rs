@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Name, Object, Planner, Round, State,
-    facts::{Facts, Key},
+    facts::{Facts, Key, VrfNumber},
     list::{Id, List},
     view::View,
 };
@@ -108,9 +108,7 @@ impl<'a> Planner<'a> {
     fn to_be_kept(&self, view: &View<'a>, group: usize, everything: bool) -> List<'a> {
         let [now, wanted] = [view.now(group), view.wanted(group)].map(|facts| facts.sessions);
         let mut changing: BTreeSet<Key> = now.different(&wanted).collect();
-        // What a session is depends on both AS numbers: where the router keeps its own, all its sessions stay as they are.
-        let routers = changing.iter().filter(|key| matches!(key, Key::Asn(_)));
-        let routers: BTreeSet<_> = routers.map(|key| self.common.vrf_of(key)).collect();
+        let routers = self.routers_of_another_number(&changing);
         let stays = |key: &Key| routers.contains(&self.common.vrf_of(key));
         // A router ID stays with its sessions: whether something else could change it alone is another matter at each step, and
         // what is kept must not be.
@@ -118,8 +116,21 @@ impl<'a> Planner<'a> {
         if !everything && changing.iter().any(in_many) {
             changing.retain(|key| stays(key) || in_many(key));
         }
-        let there = now.iter().map(|(key, _)| *key);
-        changing.extend(there.filter(|key| stays(key) && wanted.get(key).is_some()));
-        now.keeping(&changing)
+        self.kept(&now, &wanted, changing)
+    }
+
+    /// What is said now of what is to stay as it is. What a session is depends on both AS numbers: where a router keeps its own, all
+    /// of its sessions stay as they are.
+    pub fn kept(&self, now: &List<'a>, wanted: &List<'a>, mut stays: BTreeSet<Key>) -> List<'a> {
+        let routers = self.routers_of_another_number(&stays);
+        let there = now.iter().map(|(key, _)| *key).filter(|key| routers.contains(&self.common.vrf_of(key)));
+        stays.extend(there.filter(|key| wanted.get(key).is_some()));
+        now.keeping(&stays)
+    }
+
+    /// The VRFs of which the routers change their AS numbers.
+    fn routers_of_another_number(&self, changing: &BTreeSet<Key>) -> BTreeSet<Option<VrfNumber>> {
+        let numbers = changing.iter().filter(|key| matches!(key, Key::Asn(_)));
+        numbers.map(|key| self.common.vrf_of(key)).collect()
     }
 }

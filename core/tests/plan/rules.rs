@@ -148,6 +148,22 @@ fn a_service_that_is_being_deleted_is_given_nothing_and_keeps_what_it_has() {
     assert_eq!(announced(&world), ["10.0.0.5"]);
 }
 
+/// What is new is announced on the sessions that there are, as they are.
+#[test]
+fn a_new_leader_adds_routes_while_the_number_of_a_router_is_to_change() {
+    let mut world = world();
+    service(&mut world, "s0", 0, &[Family::V4]);
+    settle(&mut world);
+    let peer = json!({"myASN": 3, "peerASN": 2, "peerAddress": "192.0.2.1", "dualStackAddressFamily": true});
+    edit_spec(&mut world.peers, custom::<RouterPeerSpec, _>("tor", peer));
+    service(&mut world, "s1", 1, &[Family::V4]);
+    world.add_only = true;
+    settle(&mut world);
+    assert_eq!(announced(&world).len(), 2);
+    let contents = world.configurations.iter().map(|object| &object.value.layer.content);
+    assert!(contents.flat_map(|content| content.routers.values()).all(|router| router.asn == 1));
+}
+
 #[test]
 fn a_foreign_service_is_not_touched_and_its_address_not_given() {
     let mut world = world();
