@@ -11,6 +11,8 @@ export KUBERNETES
 # `oldest`: the tests run with the oldest FRR-K8s that Clarion works with.
 FRR_K8S ?=
 export FRR_K8S
+# How many nodes and Services `make storms` has.
+STORM ?= 1000x5000
 # What `make bench-load` is told, as `--services 10000 --daemons 5`.
 LOAD ?=
 # What `make bench-long` is told, as `--minutes 120 --rate 20`.
@@ -58,6 +60,12 @@ soak: build ## Run the operator on a real control plane while everything goes wr
 	@echo "--- everything goes wrong"
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(dir $(CLARION_BIN))soak
 
+.PHONY: storms
+storms: tools ## See what happens to a large cluster when everything changes at once; STORM=200x1000 for another one
+	cargo build --release --package clarion --bin clarion
+	CLARION_BIN=$(RELEASE)/clarion CLARION_STORM=$(STORM) RUST_TEST_THREADS=1 \
+	  cargo test --workspace --test envtest -- --nocapture storms::
+
 .PHONY: e2e
 e2e: e2e-parts ## Run the core of the tests on a network of FRR-K8s and FRR; needs root
 	cargo test --workspace --test e2e -- core::
@@ -74,6 +82,10 @@ lab: e2e-parts ## Bring up a network of FRR-K8s and FRR with Clarion, to look ar
 timeline: e2e-parts ## Measure the time from a Service to a route, Clarion's part and FRR-K8s's; needs root
 	cargo build --release --package clarion --package clarion-e2e --bins
 	@CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/timeline
+
+.PHONY: confirmable
+confirmable: e2e-parts ## Measure how many prefixes of a node FRR-K8s can tell of; needs root
+	@$(dir $(CLARION_BIN))confirmable
 
 .PHONY: e2e-parts
 e2e-parts:
@@ -135,7 +147,8 @@ release: $(if $(DRY_RUN),build) ## Prepare a release: VERSION=1.2.3; DRY_RUN=1 o
 bench: tools ## Measure plans, the allocator, and the operator on a real control plane beside bare requests
 	cargo build --release --package clarion --package clarion-bench --bins
 	cargo bench --package clarion-bench --bench plan --bench allocate --bench memory
-	@for program in growth latency pending commands webhook figures; do \
+	@for program in growth latency pending commands webhook "load --daemons 5 --seconds 0" \
+	  "load --services 10000 --daemons 2 --seconds 0" figures; do \
 	  RUST_LOG=info CLARION_BIN=$(RELEASE)/clarion $(RELEASE)/$$program; done
 
 .PHONY: bench-load

@@ -97,10 +97,12 @@ async fn clarion(services: &Api<Service>, seen: &mut Seen) -> Result<Latencies> 
     let arrived: BTreeMap<String, Instant> = seen.take(SERVICES, PATIENCE).await?.into_iter().collect();
     let mut latencies = Vec::new();
     for service in services.list(&ListParams::default()).await? {
+        // That of the API server itself is in the namespace too.
+        let Some(sent) = sent.get(&service.name_any()) else { continue };
         // Which address is whose stands in the status.
         let prefix = crowd::addresses(&service).first().map(|address| format!("{address}/32"));
-        let at = prefix.and_then(|prefix| arrived.get(&prefix)).ok_or("a Service has no address")?;
-        let sent = sent.get(&service.name_any()).ok_or("a Service that nobody created")?;
+        let at = prefix.as_ref().and_then(|prefix| arrived.get(prefix));
+        let at = at.ok_or_else(|| format!("{} has {prefix:?}, which no FRRConfiguration has", service.name_any()))?;
         latencies.push(at.duration_since(*sent));
     }
     Latencies::of(latencies)

@@ -7,16 +7,17 @@ use std::{
     time::Duration,
 };
 
-use clarion_api::frr::FRRConfiguration;
+use clarion_api::{frr::FRRConfiguration, names};
 use clarion_bench::{Bound, Figure, Latencies, Result, milliseconds, size, worlds};
 use clarion_core::World;
 use clarion_envtest::{ControlPlane, Webhook, crowd};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const SIZES: [(usize, usize); 6] =
@@ -24,6 +25,12 @@ const SIZES: [(usize, usize); 6] =
 /// Writes of Clarion's objects, one after the other; fewer where they take so long together.
 const WRITES: usize = 20;
 const WRITES_WITHIN: Duration = Duration::from_secs(60);
+/// Objects for one node each, how often one of them is written, and how many writes are in flight.
+const SMALL_OBJECTS: usize = 16;
+const SMALL_WRITES: usize = 100;
+const AT_ONCE: usize = 8;
+/// What Clarion sends a second at most.
+const CLARIONS_RATE: f64 = 10.0;
 /// As long as the API server can be made to wait for a webhook, in seconds, so that what takes longer than usual is seen too.
 const TIMEOUT: u8 = 30;
 
@@ -80,8 +87,11 @@ async fn measure(services: usize, nodes: usize) -> Result<()> {
         Bound::AtMost(if services <= SERVICES { FAST_MS } else { ANY_MS }),
         milliseconds(took.percentile(50.0)),
     )?;
+    let hosts = world.nodes.iter().filter_map(|node| node.meta.labels.get(names::HOSTNAME_LABEL));
+    let rate = rate(&api, &hosts.take(SMALL_OBJECTS).collect::<Vec<_>>()).await?;
+    Figure::record(&format!("webhook: writes for one node a second, {size}"), "", Bound::AtLeast(CLARIONS_RATE), rate)?;
     let begin = Instant::now();
-    let outcome = api.create(&PostParams::default(), &of_a_user()?).await;
+    let outcome = api.create(&PostParams::default(), &of_a_user("of-a-user", json!({}))?).await;
     println!(
         "  a user's object for all nodes: {:.1?}, {}",
         begin.elapsed(),
@@ -90,11 +100,27 @@ async fn measure(services: usize, nodes: usize) -> Result<()> {
     Ok(())
 }
 
-/// An object with a session of a user's own, on all nodes.
-fn of_a_user() -> Result<FRRConfiguration> {
+/// An object with a session of a user's own, on the nodes with these labels.
+fn of_a_user(name: &str, labels: Value) -> Result<FRRConfiguration> {
     let neighbors = json!([{"asn": 64_999, "address": "198.51.100.1"}]);
-    let spec = json!({"nodeSelector": {}, "bgp": {"routers": [{"asn": 64_512, "neighbors": neighbors}]}});
-    Ok(FRRConfiguration::new("of-a-user", serde_json::from_value(spec)?))
+    let selector = json!({"matchLabels": labels});
+    let spec = json!({"nodeSelector": selector, "bgp": {"routers": [{"asn": 64_512, "neighbors": neighbors}]}});
+    Ok(FRRConfiguration::new(name, serde_json::from_value(spec)?))
+}
+
+/// How many writes a second the webhook lets through that are as small as they can be: each for one of these hosts, as many at
+/// a time as Clarion sends at most. It asks the API server for all nodes and objects each time.
+async fn rate(api: &Api<FRRConfiguration>, hosts: &[&String]) -> Result<f64> {
+    let name = |n: usize| format!("of-node-{}", n % hosts.len());
+    let objects = hosts.iter().enumerate().map(|(n, host)| of_a_user(&name(n), json!({names::HOSTNAME_LABEL: host})));
+    crowd::create(api, objects.collect::<Result<Vec<_>>>()?.into_iter().map(Ok)).await?;
+    let begin = Instant::now();
+    let writes = futures::stream::iter(0..SMALL_WRITES).map(|n| async move { touch(api, &name(n), n).await });
+    let mut writes = writes.buffer_unordered(AT_ONCE);
+    while let Some(outcome) = writes.next().await {
+        outcome?;
+    }
+    Ok(SMALL_WRITES as f64 / begin.elapsed().as_secs_f64())
 }
 
 /// The most that one write makes the webhook merge: of the object's hosts, the prefixes that they announce.
