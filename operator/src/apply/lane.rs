@@ -1,7 +1,8 @@
 //! Writes that wait for one another: which is next, and whether it may start. Time is handed in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,8 +21,23 @@ pub struct Lane {
     waiting: VecDeque<Write>,
     /// Those that may not start before a time.
     aside: BTreeMap<Instant, Vec<Write>>,
-    /// Since when there has been something to be written to an object that was not.
-    since: HashMap<ObjectRef, Instant>,
+    /// The objects to which there is something to be written.
+    unwritten: HashMap<ObjectRef, Unwritten>,
+}
+
+/// What an object's turn depends on, beside how urgent the write is.
+#[derive(Clone, Copy, Debug)]
+struct Unwritten {
+    /// When there came to be something to be written.
+    since: Instant,
+    /// What it can wait longer for an announcement, because others are to say the same.
+    stagger: Duration,
+}
+
+impl Unwritten {
+    fn new(since: Instant) -> Self {
+        Self { since, stagger: Duration::ZERO }
+    }
 }
 
 /// What the outcome of a write says of those who had to decide on it.
@@ -46,6 +62,11 @@ fn handicap(urgency: Urgency) -> Duration {
     }
 }
 
+/// How much later than the one before it is the turn of each object that is to announce the same, as the next cell is to. Else all of
+/// them would go before what is new elsewhere, and where everything changes all the time, it would stay so: a whole round through all
+/// objects would pass until something new is announced from anywhere.
+const STAGGER: Duration = Duration::from_secs(2);
+
 /// How much longer, beyond the [`handicap`], something deferred has waited than what is more urgent when it keeps that from its nodes:
 /// a few writes' time, where FRR-K8s's webhook takes seconds for each.
 const AHEAD: Duration = Duration::from_secs(10);
@@ -59,7 +80,7 @@ impl Lane {
             in_flight: 0,
             waiting: VecDeque::new(),
             aside: BTreeMap::new(),
-            since: HashMap::new(),
+            unwritten: HashMap::new(),
         }
     }
 
@@ -67,11 +88,19 @@ impl Lane {
     /// nodes busy that something deferred waits for, and has waited for less time, is left out until that has had its turn; what is
     /// more urgent only where the other has waited for long.
     pub fn replace(&mut self, writes: Vec<Write>, deferred: &[Deferred], now: Instant) {
-        let later = deferred.iter().map(|write| write.object.clone());
-        let objects: HashSet<ObjectRef> = writes.iter().map(Write::object).chain(later).collect();
-        self.since.retain(|object, _| objects.contains(object));
-        for object in objects {
-            self.since.entry(object).or_insert(now);
+        let later = || deferred.iter().map(|write| write.object.clone());
+        let objects: HashSet<ObjectRef> = writes.iter().map(Write::object).chain(later()).collect();
+        self.unwritten.retain(|object, _| objects.contains(object));
+        let mut alike: HashMap<_, u32> = HashMap::new();
+        for write in &writes {
+            let Entry::Vacant(entry) = self.unwritten.entry(write.object()) else { continue };
+            let before = write.layer().map(|layer| alike.entry(Arc::as_ptr(&layer.content)).or_default());
+            let stagger = before.as_ref().map_or(Duration::ZERO, |before| STAGGER * **before);
+            before.into_iter().for_each(|before| *before += 1);
+            entry.insert(Unwritten { since: now, stagger });
+        }
+        for object in later() {
+            self.unwritten.entry(object).or_insert(Unwritten::new(now));
         }
         self.outdate();
         self.wait(writes, now);
@@ -104,14 +133,15 @@ impl Lane {
 
     /// The earlier it is, the earlier goes the object.
     fn turn(&self, object: &ObjectRef, urgency: Urgency, now: Instant) -> Instant {
-        self.since.get(object).copied().unwrap_or(now) + handicap(urgency)
+        let Unwritten { since, stagger } = self.unwritten.get(object).copied().unwrap_or(Unwritten::new(now));
+        since + handicap(urgency) + if urgency == Urgency::Announcement { stagger } else { Duration::ZERO }
     }
 
     /// Adds to what waits, each in its turn and in place of what waits for the same object.
     pub fn add(&mut self, writes: Vec<Write>, now: Instant) {
         let newer: BTreeSet<ObjectRef> = writes.iter().map(Write::object).collect();
         for object in &newer {
-            self.since.entry(object.clone()).or_insert(now);
+            self.unwritten.entry(object.clone()).or_insert(Unwritten::new(now));
         }
         let others = std::mem::take(&mut self.waiting).into_iter();
         let others = others.chain(std::mem::take(&mut self.aside).into_values().flatten());
@@ -137,7 +167,7 @@ impl Lane {
 
     /// How many objects there is something to be written to, whether that may be written now or has to wait for others.
     pub fn backlog(&self) -> usize {
-        self.since.len()
+        self.unwritten.len()
     }
 
     /// Whether nothing is in flight, nor waits for anything but a pause to end.
@@ -147,7 +177,7 @@ impl Lane {
 
     /// Whether something is to be written to this object.
     pub fn holds(&self, object: &ObjectRef) -> bool {
-        self.since.contains_key(object)
+        self.unwritten.contains_key(object)
     }
 
     /// Takes the next write that may start; else tells when there will be one by the passing of time alone.
@@ -175,7 +205,7 @@ impl Lane {
                 self.waiting.push_front(write);
                 return Err(Some(at));
             }
-            self.since.remove(&object);
+            self.unwritten.remove(&object);
             self.in_flight += 1;
             return Ok(write);
         }
@@ -194,8 +224,6 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use clarion_core::{
         ConfigurationWrite, Precondition, ServiceStatusWrite,
         world::{Kind, ObjectName},
@@ -287,6 +315,41 @@ mod tests {
         }
         assert_eq!(written.len(), 16, "{written:?}");
         assert!(written.values().all(|times| *times >= 4), "{written:?}");
+    }
+
+    /// All shards of all cells change all the time, and one object a second can be written. What is new in a shard is not to wait until
+    /// a round through all of them has passed.
+    #[test]
+    fn the_cells_of_a_shard_take_turns_with_those_of_others() {
+        const CELLS: usize = 8;
+        const SHARDS: usize = 8;
+        let start = Instant::now();
+        let mut lane = Lane::new(1, Some(Bucket::full(1, 1, start)));
+        let mut last = [None; SHARDS];
+        let mut gaps = Vec::new();
+        for second in 0..400 {
+            let now = start + 1_000 * MS * second;
+            // At first they change one after the other.
+            let changed = SHARDS.min(usize::try_from(second).unwrap() + 1);
+            let mut writes = Vec::new();
+            for shard in 0..changed {
+                let content = Arc::default();
+                for cell in 0..CELLS {
+                    let mut write = configuration(&format!("c{cell}-s{shard}"), false);
+                    if let Write::Configuration(ConfigurationWrite::Update { layer, .. }) = &mut write {
+                        layer.content = Arc::clone(&content);
+                    }
+                    writes.push(write);
+                }
+            }
+            lane.replace(writes, &[], now);
+            for name in started(&mut lane, now) {
+                let shard: usize = name.rsplit('s').next().unwrap().parse().unwrap();
+                gaps.extend(last[shard].replace(second).map(|before: u32| second - before));
+            }
+        }
+        let longest = gaps[gaps.len() / 2..].iter().max().copied().unwrap();
+        assert!(longest < u32::try_from(CELLS * SHARDS / 2).unwrap(), "{longest} s: {gaps:?}");
     }
 
     /// Everything changes all the time, the webhook takes more than a second for each write, and a plan leaves out what shares a node
